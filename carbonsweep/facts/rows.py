@@ -1,0 +1,148 @@
+"""The rows of the fact tables, and the quantities that follow from a row alone.
+
+Every row has `source`: the key "default" names where its values were read; a key named like a field overrides it for
+that field. `estimated` lists the fields that are somebody's guess, so that no guess passes for a data sheet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Link = Literal["PCIe3x16", "PCIe4x16", "PCIe5x16", "NVLink"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU kind. `peak_flop_per_s` is dense, by dtype; a dtype that is absent is not supported.
+
+    `memory_gb` is the capacity as sold (embodied carbon counts it); `memory_bytes` what the driver offers.
+    `idle_w` is the board with a model loaded and no work: the floor a serving GPU never leaves.
+    """
+
+    key: str
+    product_names: tuple[str, ...]
+    architecture: str
+    year: int
+    peak_flop_per_s: Mapping[str, float]
+    memory_bandwidth_bytes_per_s: float
+    memory_gb: float
+    memory_bytes: float
+    tdp_w: float
+    idle_w: float
+    die_mm2: float
+    process: str
+    memory: str
+    link_bytes_per_s: float
+    source: Mapping[str, str]
+    estimated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModel:
+    """A decoder-only Llama-like transformer: its shape, and what follows from it.
+
+    Shapes: `layers` blocks of attention (`heads` queries, `kv_heads` keys and values of `head_dim`) and a gated MLP
+    (`hidden` -> `mlp` -> `hidden`); `tied` when the output head is the embedding; `qkv_bias` as in Qwen2.5.
+    """
+
+    key: str
+    hidden: int
+    mlp: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+    qkv_bias: bool
+    context_tokens: int
+    published_parameters: int
+    hub_id: str
+    source: Mapping[str, str]
+    rope: Mapping[str, float | str] | None = None
+    norm_epsilon: float = 1e-5
+    paper_size: str | None = None
+    note: str | None = None
+    estimated: tuple[str, ...] = ()
+
+    @property
+    def embedding_parameters(self) -> int:
+        return self.vocabulary * self.hidden
+
+    @property
+    def block_parameters(self) -> int:
+        """Weights of all blocks and the final norm: what every token is multiplied with, the head apart."""
+        query, key_value = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        attention = 2 * self.hidden * query + 2 * self.hidden * key_value
+        bias = query + 2 * key_value if self.qkv_bias else 0
+        return self.layers * (attention + bias + 3 * self.hidden * self.mlp + 2 * self.hidden) + self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """Embedding, blocks and, unless tied, the output head."""
+        return self.block_parameters + self.embedding_parameters * (1 if self.tied else 2)
+
+    def weight_bytes(self, bytes_per_weight: int) -> int:
+        return self.parameters * bytes_per_weight
+
+    def kv_bytes_per_token(self, bytes_per_value: int) -> int:
+        """Keys and values of one token in every layer: 2 L n_kv d b."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * bytes_per_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A semiconductor process as ACT describes it, per cm2 of wafer.
+
+    `gas_95_g_per_cm2` and `gas_99_g_per_cm2` are its direct gas emissions at 95 % and 99 % abatement.
+    """
+
+    key: str
+    energy_kwh_per_cm2: float
+    gas_95_g_per_cm2: float
+    gas_99_g_per_cm2: float
+    material_g_per_cm2: float
+    source: Mapping[str, str]
+    sc23_gas_95_g_per_cm2: float | None = None
+    estimated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Embodied carbon of a memory technology, per GB of capacity."""
+
+    key: str
+    g_per_gb: float
+    source: Mapping[str, str]
+    estimated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Mean carbon intensity of a grid region in one year; None where that basis was not published."""
+
+    key: str
+    name: str
+    year: int
+    lifecycle_g_per_kwh: float | None
+    direct_g_per_kwh: float | None
+    source: Mapping[str, str]
+    zone: str | None = None
+    estimated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedFootprint:
+    """Embodied carbon somebody published for a device, with the range found in the literature."""
+
+    key: str
+    device: str
+    preset: str
+    kg: float
+    low_kg: float
+    high_kg: float
+    boundary: str
+    source: Mapping[str, str]
+    estimated: tuple[str, ...] = ()
