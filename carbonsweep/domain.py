@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal
 
 Dtype = Literal["fp32", "bf16", "fp16"]
-DTYPE_BYTES: Final[Mapping[str, int]] = {"fp32": 4, "bf16": 2, "fp16": 2}
+DTYPE_BYTES: Final[Mapping[Dtype, int]] = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 Basis = Literal["measured", "modelled"]
 FunctionalUnit = Literal["1k-output-tokens", "output-token", "prompt", "prompt-token"]
@@ -300,11 +300,12 @@ class CarbonIntensity:
 class Scenario:
     """Everything that prices a measurement.
 
+    `intensity` is None where no region was named: then there are no grams, only seconds and joules.
     `host_power_w` and `host_embodied_kg` are the share of the host that belongs to each GPU. `assumed_power_w` (per
     device) stands in for energy that no meter read; the record stays unknown and the price is labelled assumed.
     """
 
-    intensity: CarbonIntensity
+    intensity: CarbonIntensity | None
     lifetime_s: float
     embodied: str
     pue: float = 1.0

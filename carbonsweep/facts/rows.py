@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-Link = Literal["PCIe3x16", "PCIe4x16", "PCIe5x16", "NVLink"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +102,6 @@ class Process:
     gas_99_g_per_cm2: float
     material_g_per_cm2: float
     source: Mapping[str, str]
-    sc23_gas_95_g_per_cm2: float | None = None
     estimated: tuple[str, ...] = ()
 
 
@@ -126,9 +122,9 @@ class Grid:
     key: str
     name: str
     year: int
-    lifecycle_g_per_kwh: float | None
-    direct_g_per_kwh: float | None
     source: Mapping[str, str]
+    lifecycle_g_per_kwh: float | None = None
+    direct_g_per_kwh: float | None = None
     zone: str | None = None
     estimated: tuple[str, ...] = ()
 

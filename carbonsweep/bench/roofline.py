@@ -1,0 +1,395 @@
+"""The device model: prefill and decode time, memory, power and energy of any configuration, over arrays.
+
+Roofline time per phase, hidden behind or showing the host's launch time; power as a phase floor that grows with
+compute utilisation and KV traffic, scaled by how long the GPU is busy. The equations are those of serving-model
+literature (roofline: Williams et al., CACM 2009; padded batches and eager attention counted as they are computed);
+engine parameters and their sources are in `facts/engines.toml`. Memory is a limit, never a slower time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonsweep import facts
+from carbonsweep.domain import (
+    DTYPE_BYTES,
+    BenchIdentity,
+    Configuration,
+    Energy,
+    Measurement,
+    PhaseMeasurement,
+    Workload,
+)
+from carbonsweep.errors import DoesNotFit, Unsupported
+from carbonsweep.facts.engines import engine
+
+Array = NDArray[np.float64]
+
+SMOOTHNESS: Final = 3.0
+"""Order of the smooth maximum: 3 rounds the roofline's knee by at most 26 % where both limits are equal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Arrays of shape (configurations,): seconds, watts over all GPUs, bytes per GPU.
+
+    Where `supported` or `fits` is False the times and powers mean nothing and must not be read.
+    """
+
+    supported: NDArray[np.bool_]
+    fits: NDArray[np.bool_]
+    needed_bytes: Array
+    available_bytes: Array
+    prefill_s: Array
+    decode_s: Array
+    prefill_w: Array
+    decode_w: Array
+    idle_w: Array
+    real_prompt_tokens: Array
+    padded_prompt_tokens: Array
+    decode_tokens: Array
+
+
+def predict(configurations: Sequence[Configuration], workload: Workload) -> Prediction:
+    """Predict every configuration at once.
+
+    Raises UnknownFact for a GPU, model or engine that no table has.
+    """
+    return _predict(_inputs(configurations, workload))
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineBench:
+    """The device model behind the bench seam: one configuration, as a `Measurement` marked modelled."""
+
+    name: str = "roofline"
+
+    def identity(self, configuration: Configuration) -> BenchIdentity:
+        """The engine row's version stands for the calibration: changed parameters make new records."""
+        row = engine(configuration.engine, configuration.gpu)
+        return BenchIdentity(
+            bench=self.name,
+            basis="modelled",
+            engine_version=row.key,
+            weights="none",
+            calibration=row.version,
+            power_protocol="modelled",
+            device=configuration.gpu,
+        )
+
+    def measure(self, configuration: Configuration, workload: Workload) -> Measurement:
+        """Predict `configuration`. Raises Unsupported (dtype) and DoesNotFit (bytes); see `predict`."""
+        if configuration.gpu.casefold() == facts.CPU.casefold():
+            raise Unsupported("the device model knows GPUs only; a CPU can be measured (--bench transformers)")
+        predicted = predict([configuration], workload)
+        if not predicted.supported[0]:
+            valid = ", ".join(facts.gpu(configuration.gpu).peak_flop_per_s)
+            raise Unsupported(f"{configuration.gpu} has no {configuration.dtype} arithmetic (valid: {valid})")
+        if not predicted.fits[0]:
+            raise DoesNotFit(float(predicted.needed_bytes[0]), float(predicted.available_bytes[0]))
+        return _measurement(configuration, workload, predicted)
+
+
+def _measurement(configuration: Configuration, workload: Workload, predicted: Prediction) -> Measurement:
+    row = engine(configuration.engine, configuration.gpu)
+
+    def phase(
+        tokens: Array, padded_tokens: Array, duration: Array, power: Array, error: float
+    ) -> PhaseMeasurement:
+        duration_s = float(duration[0])
+        joules = float(power[0]) * duration_s
+        return PhaseMeasurement(
+            tokens=float(tokens[0]),
+            padded_tokens=float(padded_tokens[0]),
+            duration_s=duration_s,
+            duration_low_s=duration_s * max(0.0, 1 - error),
+            duration_high_s=duration_s * (1 + error),
+            repeats=0,
+            energy=Energy(
+                joules=joules,
+                low_j=joules * max(0.0, 1 - error),
+                high_j=joules * (1 + error),
+                source=f"device model, engine {row.key} {row.version}",
+                semantics="modelled board power x modelled time",
+            ),
+            gpu=configuration.gpu,
+            gpu_count=configuration.gpu_count,
+            occupied_s=duration_s,
+        )
+
+    return Measurement(
+        prefill=phase(
+            predicted.real_prompt_tokens,
+            predicted.padded_prompt_tokens,
+            predicted.prefill_s,
+            predicted.prefill_w,
+            row.prefill_error,
+        ),
+        decode=phase(
+            predicted.decode_tokens, predicted.decode_tokens, predicted.decode_s, predicted.decode_w, row.decode_error
+        ),
+        batch_size=configuration.batch_size,
+        output_tokens=workload.output_tokens,
+        peak_memory_bytes=float(predicted.needed_bytes[0]),
+        idle_w=float(predicted.idle_w[0]),
+        bench="roofline",
+        basis="modelled",
+        error_source=row.error_source,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """Facts gathered per configuration, arrays of shape (configurations,); lengths in tokens, the rest SI."""
+
+    output_tokens: int
+    batch: Array
+    count: Array
+    prompt: Array
+    padded_prompt: Array
+    bytes_per_value: Array
+    # GPU
+    flop_per_s: Array  # NaN where the GPU lacks the dtype
+    bandwidth: Array
+    memory: Array
+    tdp_w: Array
+    idle_w: Array
+    link: Array
+    # model
+    layers: Array
+    hidden: Array
+    attention_width: Array  # heads x head_dim
+    block_parameters: Array
+    head_parameters: Array
+    parameters: Array
+    kv_values_per_token: Array
+    # engine
+    host_s_per_layer: Array
+    host_s_per_pass: Array
+    sequence_s_per_layer: Array
+    sequence_busy: Array
+    bandwidth_efficiency: Array
+    compute_efficiency: Array
+    compute_half_rows: Array
+    attention_flop_factor: Array
+    memory_reserve: Array
+    memory_share: Array
+    activation_bytes: Array
+    link_latency_s: Array
+    prefill_power_floor: Array
+    decode_power_floor: Array
+    compute_power: Array
+    kv_power: Array
+
+
+def _inputs(configurations: Sequence[Configuration], workload: Workload) -> _Inputs:
+    """Look every fact up once per distinct row, then spread it over the configurations by index."""
+
+    def spread(keys: list[tuple[str, ...]], row_values: dict[tuple[str, ...], tuple[float, ...]]) -> list[Array]:
+        order = {key: i for i, key in enumerate(row_values)}
+        table = np.array(list(row_values.values()), dtype=float)
+        return list(table[np.array([order[key] for key in keys])].T)
+
+    gpu_keys = [(c.gpu, c.dtype) for c in configurations]
+    model_keys = [(c.model,) for c in configurations]
+    engine_keys = [(c.engine, c.gpu, c.dtype) for c in configurations]
+    batches = [(str(c.batch_size),) for c in configurations]
+    gpus = spread(gpu_keys, {key: _gpu_values(*key) for key in dict.fromkeys(gpu_keys)})
+    models = spread(model_keys, {key: _model_values(*key) for key in dict.fromkeys(model_keys)})
+    engines = spread(engine_keys, {key: _engine_values(*key) for key in dict.fromkeys(engine_keys)})
+    (padded_prompt,) = spread(batches, {key: (workload.expected_longest(int(key[0])),) for key in dict.fromkeys(batches)})
+    batch = np.array([c.batch_size for c in configurations], dtype=float)
+    return _Inputs(
+        output_tokens=workload.output_tokens,
+        batch=batch,
+        count=np.array([c.gpu_count for c in configurations], dtype=float),
+        prompt=np.full_like(batch, workload.mean_prompt_tokens),
+        padded_prompt=padded_prompt,
+        bytes_per_value=np.array([DTYPE_BYTES[c.dtype] for c in configurations], dtype=float),
+        **dict(zip(_GPU_FIELDS, gpus, strict=True)),
+        **dict(zip(_MODEL_FIELDS, models, strict=True)),
+        **dict(zip(_ENGINE_FIELDS, engines, strict=True)),
+    )
+
+
+_GPU_FIELDS: Final = ("flop_per_s", "bandwidth", "memory", "tdp_w", "idle_w", "link")
+
+
+def _gpu_values(gpu: str, dtype: str) -> tuple[float, ...]:
+    row = facts.gpu(gpu)
+    return (
+        row.peak_flop_per_s.get(dtype, np.nan),
+        row.memory_bandwidth_bytes_per_s,
+        row.memory_bytes,
+        row.tdp_w,
+        row.idle_w,
+        row.link_bytes_per_s,
+    )
+
+
+_MODEL_FIELDS: Final = (
+    "layers",
+    "hidden",
+    "attention_width",
+    "block_parameters",
+    "head_parameters",
+    "parameters",
+    "kv_values_per_token",
+)
+
+
+def _model_values(model: str) -> tuple[float, ...]:
+    row = facts.language_model(model)
+    return (
+        row.layers,
+        row.hidden,
+        row.heads * row.head_dim,
+        row.block_parameters,
+        row.embedding_parameters,
+        row.parameters,
+        row.kv_bytes_per_token(1),
+    )
+
+
+_ENGINE_FIELDS: Final = (
+    "host_s_per_layer",
+    "host_s_per_pass",
+    "sequence_s_per_layer",
+    "sequence_busy",
+    "bandwidth_efficiency",
+    "compute_efficiency",
+    "compute_half_rows",
+    "attention_flop_factor",
+    "memory_reserve",
+    "memory_share",
+    "activation_bytes",
+    "link_latency_s",
+    "prefill_power_floor",
+    "decode_power_floor",
+    "compute_power",
+    "kv_power",
+)
+
+
+def _engine_values(name: str, gpu: str, dtype: str) -> tuple[float, ...]:
+    row = engine(name, facts.gpu(gpu).key)
+    peak = facts.gpu(gpu).peak_flop_per_s.get(dtype, np.nan)
+    return (
+        row.host_s_per_layer,
+        row.host_s_per_pass,
+        row.sequence_s_per_layer * (row.sequence_reference_flop_per_s / peak) ** row.sequence_exponent,
+        row.sequence_busy,
+        row.bandwidth_efficiency,
+        row.compute_efficiency,
+        row.compute_half_rows,
+        row.attention_flop_factor,
+        row.memory_reserve_bytes,
+        row.memory_share,
+        row.activation_bytes_per_row_and_hidden,
+        row.link_latency_s,
+        row.prefill_power_floor,
+        row.decode_power_floor,
+        row.compute_power,
+        row.kv_power,
+    )
+
+
+def _predict(x: _Inputs) -> Prediction:
+    kv_bytes = x.kv_values_per_token * x.bytes_per_value
+    context = x.padded_prompt + x.output_tokens / 2  # mean over the decode steps
+    steps = x.output_tokens - 1
+    rows = x.batch * x.padded_prompt
+
+    # Prefill: embeddings are looked up, not multiplied; the head works once per sequence.
+    prefill_flop = (
+        2 * x.block_parameters * rows
+        + 2 * x.head_parameters * x.batch
+        + x.attention_flop_factor * x.layers * x.attention_width * rows * x.padded_prompt
+    )
+    streamed_weight_bytes = (x.block_parameters + x.head_parameters) * x.bytes_per_value
+    prefill_gpu_s = _gpu_s(x, prefill_flop, streamed_weight_bytes + rows * kv_bytes, rows)
+    prefill_s = smooth_maximum(_host_s(x), prefill_gpu_s) + _all_reduce_s(x, rows)
+
+    # Decode: one row per sequence and step, attending to its whole padded context.
+    decode_flop = (
+        2 * (x.block_parameters + x.head_parameters) * x.batch + 4 * x.layers * x.attention_width * x.batch * context
+    )
+    kv_traffic = x.batch * context * kv_bytes
+    decode_gpu_s = _gpu_s(x, decode_flop, streamed_weight_bytes + kv_traffic, x.batch)
+    sequences_s = x.batch * x.layers * x.sequence_s_per_layer
+    step_s = smooth_maximum(_host_s(x), decode_gpu_s) + sequences_s + _all_reduce_s(x, x.batch)
+
+    prefill_w = _power_w(
+        x, x.prefill_power_floor, prefill_flop, np.zeros_like(rows), prefill_gpu_s, prefill_gpu_s / prefill_s
+    )
+    decode_w = _power_w(
+        x,
+        x.decode_power_floor,
+        decode_flop,
+        kv_traffic / (streamed_weight_bytes + kv_traffic),
+        decode_gpu_s,
+        (decode_gpu_s + x.sequence_busy * sequences_s) / step_s,
+    )
+    needed_bytes = _needed_bytes(x, kv_bytes)
+    available_bytes = x.memory * x.memory_share
+    return Prediction(
+        supported=np.isfinite(x.flop_per_s),
+        fits=needed_bytes <= available_bytes,
+        needed_bytes=needed_bytes,
+        available_bytes=available_bytes,
+        prefill_s=prefill_s,
+        decode_s=step_s * steps,
+        prefill_w=prefill_w,
+        decode_w=decode_w,
+        idle_w=x.idle_w * x.count,
+        real_prompt_tokens=x.batch * x.prompt,
+        padded_prompt_tokens=rows,
+        decode_tokens=x.batch * steps,
+    )
+
+
+def smooth_maximum(first: Array, second: Array) -> Array:
+    """(a^p + b^p)^(1/p): at least the larger, and near it once the other is half of it."""
+    larger = np.maximum(first, second)
+    smaller = np.minimum(first, second)
+    return larger * (1 + (smaller / larger) ** SMOOTHNESS) ** (1 / SMOOTHNESS)
+
+
+def _gpu_s(x: _Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
+    """Roofline of one forward pass, in seconds; tensor parallelism divides work and weights by the GPU count."""
+    efficiency = x.compute_efficiency * rows / (rows + x.compute_half_rows)
+    compute_s = flop / x.count / (efficiency * x.flop_per_s)
+    memory_s = traffic_bytes / x.count / (x.bandwidth_efficiency * x.bandwidth)
+    return smooth_maximum(compute_s, memory_s)
+
+
+def _host_s(x: _Inputs) -> Array:
+    return x.layers * x.host_s_per_layer + x.host_s_per_pass
+
+
+def _all_reduce_s(x: _Inputs, rows: Array) -> Array:
+    """Two ring all-reduces per layer: 2 (n - 1)/n of the activations over the link, and its latency; 0 on one GPU."""
+    activation_bytes = rows * x.hidden * x.bytes_per_value
+    per_layer_s = 2 * (x.link_latency_s + 2 * (x.count - 1) / x.count * activation_bytes / x.link)
+    return np.where(x.count > 1, x.layers * per_layer_s, 0.0)
+
+
+def _power_w(x: _Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Array, busy: Array) -> Array:
+    """Board power over all GPUs: idle while the host is awaited, the phase's power while the GPU works."""
+    utilisation = flop / x.count / (gpu_s * x.flop_per_s)
+    active_w = x.tdp_w * (floor + x.compute_power * np.sqrt(utilisation) + x.kv_power * kv_share)
+    active_w = np.clip(active_w, x.idle_w, x.tdp_w)
+    return x.count * (x.idle_w + (active_w - x.idle_w) * np.minimum(busy, 1.0))
+
+
+def _needed_bytes(x: _Inputs, kv_bytes: Array) -> Array:
+    """Bytes per GPU: weights, the full context's KV cache, prefill activations, and the engine's reserve."""
+    weights = x.parameters * x.bytes_per_value / x.count
+    cache = x.batch * (x.padded_prompt + x.output_tokens) * kv_bytes / x.count
+    activations = x.batch * x.padded_prompt * x.hidden * x.activation_bytes
+    return weights + cache + activations + x.memory_reserve

@@ -1,0 +1,98 @@
+"""Serving stacks as the device model knows them: host time, efficiencies, power shares, each with its source.
+
+An engine row holds values for any GPU; a `gpu` sub-table overrides them where a GPU is known better.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from carbonsweep.errors import CarbonsweepError, UnknownFact
+
+
+class EngineFactError(CarbonsweepError):
+    """An engine row that cannot be used; the message names row and field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Parameters of one serving stack on one GPU, for the equations of `bench.roofline`.
+
+    Host: `host_s_per_layer` and `host_s_per_pass` are the CPU's time to launch one forward pass, which the GPU's work
+    hides or not. `sequence_s_per_layer` is the extra time each sequence of a decode batch costs in every layer on a
+    GPU of `sequence_reference_flop_per_s`, falling with the compute rate to the power `sequence_exponent`.
+    GPU: the share of peak bandwidth reached, the share of peak compute at many rows and the rows at which half of it
+    is reached, and what attention computes (4: the full square, 2: its causal half).
+    Memory: reserve for context and workspace, the share of the card that may be used, activation bytes per row and
+    hidden unit.
+    Power, as shares of TDP while the GPU works: a floor per phase, growth with the square root of compute utilisation
+    and with the share of KV traffic; `sequence_busy` is the share of the per-sequence time the GPU really works.
+    Errors are relative half-widths of the 95 % interval of a phase's time and energy.
+    """
+
+    key: str
+    version: str
+    host_s_per_layer: float
+    host_s_per_pass: float
+    sequence_s_per_layer: float
+    sequence_reference_flop_per_s: float
+    sequence_exponent: float
+    sequence_busy: float
+    bandwidth_efficiency: float
+    compute_efficiency: float
+    compute_half_rows: float
+    attention_flop_factor: float
+    memory_reserve_bytes: float
+    memory_share: float
+    activation_bytes_per_row_and_hidden: float
+    link_latency_s: float
+    prefill_power_floor: float
+    decode_power_floor: float
+    compute_power: float
+    kv_power: float
+    prefill_error: float
+    decode_error: float
+    error_source: str
+    source: str
+
+
+def engine(name: str, gpu: str) -> Engine:
+    """The row of engine `name` as it holds on `gpu`. Raises UnknownFact naming the closest engines."""
+    by_folded = {key.casefold(): key for key in engine_names()}
+    if name.casefold() not in by_folded:
+        raise UnknownFact("engine", name, engine_names())
+    return _engine(by_folded[name.casefold()], gpu)
+
+
+def engine_names() -> tuple[str, ...]:
+    """Every engine the device model knows."""
+    return tuple(_tables())
+
+
+@functools.cache
+def _engine(key: str, gpu: str) -> Engine:
+    row = dict(_tables()[key])
+    overrides = row.pop("gpu", {}).get(gpu, {})
+    merged: dict[str, Any] = {**row, **overrides, "key": key}
+    known = {field.name for field in fields(Engine)}
+    if unknown := set(merged) - known:
+        raise EngineFactError(f"engines.toml, {key}: unknown fields {', '.join(sorted(unknown))}")
+    try:
+        loaded = msgspec.convert(merged, Engine)
+    except msgspec.ValidationError as error:
+        raise EngineFactError(f"engines.toml, {key}: {error}") from error
+    if not loaded.source.strip() or not loaded.error_source.strip():
+        raise EngineFactError(f"engines.toml, {key}: a row without a source does not load")
+    return loaded
+
+
+@functools.cache
+def _tables() -> Mapping[str, dict[str, Any]]:
+    return tomllib.loads(files("carbonsweep.facts").joinpath("engines.toml").read_text(encoding="utf-8"))

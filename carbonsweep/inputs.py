@@ -1,0 +1,103 @@
+"""Options -> values: what a user typed becomes a scenario, a question, a workload, or one clear error."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from carbonsweep.carbon.embodied import choose_preset
+from carbonsweep.carbon.intensity import carbon_intensity, given_intensity
+from carbonsweep.domain import CarbonIntensity, Scenario, Slo, Workload
+from carbonsweep.errors import BadInput
+from carbonsweep.search.objectives import Objective, Question, objectives
+from carbonsweep.units import S_PER_YEAR
+
+DEFAULT_LIFETIME_YEARS: Final = 5.0
+"""HotCarbon'24, section 3.1."""
+DEFAULT_MODELS: Final = ("TinyLlama-1.1B", "OpenLLaMA-3B", "LLaMA-7B")
+DEFAULT_GPUS: Final = ("T4", "RTX6000Ada")
+
+SCENARIO_OPTIONS: Final = (
+    "region",
+    "carbon_intensity_g_per_kwh",
+    "intensity_basis",
+    "lifetime_years",
+    "pue",
+    "utilisation",
+    "embodied",
+    "host_power_w",
+    "host_embodied_kg",
+    "assume_power_w",
+    "functional_unit",
+)
+
+
+def workload(*, prompts: Path | None, output_tokens: int, seed: int) -> Workload:
+    """The built-in prompts or those of a file. Raises BadInput for a file that cannot be used."""
+    from carbonsweep.bench.prompts import built_in_workload, prompt_file_workload
+
+    if prompts is None:
+        return built_in_workload(output_tokens, seed)
+    return prompt_file_workload(prompts, output_tokens, seed)
+
+
+def question(
+    *,
+    objective: tuple[str, ...],
+    slo_ttft: float | None,
+    slo_tpot: float | None,
+    slo_latency: float | None,
+    scenario: Scenario,
+) -> Question:
+    """Raises UnknownFact for an objective, BadInput where carbon is asked and no intensity is known."""
+    asked = objectives(objective)
+    _require_intensity(asked, scenario)
+    slo = Slo(ttft_s=slo_ttft, tpot_s=slo_tpot, prompt_latency_s=slo_latency)
+    return Question(objectives=asked, slo=slo, scenario=scenario)
+
+
+def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario | None = None) -> Scenario:
+    """The scenario of `options` (names as in SCENARIO_OPTIONS, None = not given), over `before` where there is one.
+
+    The embodied preset is the asked one if it knows every device, else BadInput; unasked, the first that does.
+    """
+    preset = choose_preset(devices, options.get("embodied") or (before.embodied if before else None))
+    start = before or Scenario(intensity=None, lifetime_s=DEFAULT_LIFETIME_YEARS * S_PER_YEAR, embodied=preset)
+    lifetime_years = options.get("lifetime_years")
+    replaced = {
+        "lifetime_s": None if lifetime_years is None else lifetime_years * S_PER_YEAR,
+        "assumed_power_w": options.get("assume_power_w"),
+        "intensity": _intensity(options),
+        **{
+            name: options.get(name)
+            for name in ("pue", "utilisation", "host_power_w", "host_embodied_kg", "functional_unit")
+        },
+    }
+    changes = {name: value for name, value in replaced.items() if value is not None}
+    return dataclasses.replace(start, embodied=preset, **changes)
+
+
+def _intensity(options: dict[str, Any]) -> CarbonIntensity | None:
+    region, g_per_kwh = options.get("region"), options.get("carbon_intensity_g_per_kwh")
+    basis = options.get("intensity_basis")
+    if g_per_kwh is not None:
+        if region is not None or basis is not None:
+            raise BadInput(
+                "--carbon-intensity-g-per-kwh replaces --region and --intensity-basis: give the number or the region"
+            )
+        return given_intensity(g_per_kwh)
+    if region is None:
+        if basis is not None:
+            raise BadInput("--intensity-basis chooses between a region's two figures: name the --region")
+        return None
+    return carbon_intensity(region, basis or "lifecycle")
+
+
+def _require_intensity(asked: tuple[Objective, ...], scenario: Scenario) -> None:
+    if scenario.intensity is None and any(objective.needs_intensity for objective in asked):
+        raise BadInput(
+            "--objective carbon needs a grid: --region QC (or CISO, PACE, DE, FR, ... any Electricity Maps zone of the "
+            "table), or --carbon-intensity-g-per-kwh G"
+        )

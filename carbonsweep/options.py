@@ -1,0 +1,220 @@
+"""The command line's vocabulary: option types, the groups commands share, and how a command ends.
+
+Nothing heavy is imported here, so `--help` is quick. Every number is checked where it is typed: NaN and infinity are no
+numbers to us.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from carbonsweep.errors import EXIT_INTERRUPTED, BadInput, CarbonsweepError, closest
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PRESETS: Final = ("paper", "act", "sc23", "vendor")
+FUNCTIONAL_UNITS: Final = ("1k-output-tokens", "output-token", "prompt", "prompt-token")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A closed or open interval of finite numbers, as text for messages."""
+
+    low: float
+    high: float
+    low_open: bool
+    text: str
+
+
+POSITIVE: Final = Bounds(0, math.inf, True, "a finite number above 0")
+NOT_NEGATIVE: Final = Bounds(0, math.inf, False, "a finite number, 0 or more")
+SHARE: Final = Bounds(0, 1, True, "a share above 0 and at most 1")
+AT_LEAST_1: Final = Bounds(1, math.inf, False, "a finite number, 1 or more")
+
+
+class Number(click.ParamType):
+    """A finite float inside `bounds`; refuses NaN, infinity and booleans."""
+
+    name = "number"
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        above = number > self.bounds.low if self.bounds.low_open else number >= self.bounds.low
+        if not (math.isfinite(number) and above and number <= self.bounds.high):
+            self.fail(f"{value!r} is not {self.bounds.text}", param, ctx)
+        return number
+
+
+class Words(click.ParamType):
+    """A comma-separated list, or a TOML array of strings."""
+
+    name = "a,b,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        words = tuple(str(part).strip() for part in parts)
+        if not words or not all(words):
+            self.fail(f"{value!r} has an empty entry: list at least one value, separated by commas", param, ctx)
+        return words
+
+
+class Counts(click.ParamType):
+    """A comma-separated list of whole numbers, each at least 1, or a TOML array of them."""
+
+    name = "n,m,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        counts = tuple(self._count(part, param, ctx) for part in parts)
+        if not counts:
+            self.fail("the list is empty: give at least one whole number, 1 or more", param, ctx)
+        return counts
+
+    def _count(self, part: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            count = int(part) if isinstance(part, int) and not isinstance(part, bool) else int(str(part).strip())
+        except ValueError:
+            count = 0
+        if not 1 <= count <= 2**20:
+            self.fail(f"{str(part)!r} is not a whole number from 1 to {2**20}", param, ctx)
+        return count
+
+
+def _experiment(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    """Make the file's keys the defaults of this command: what is typed wins over what is in the file."""
+    if value is None:
+        return
+    try:
+        table = tomllib.loads(value.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"--experiment {value}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"--experiment {value}: not valid TOML ({error})") from error
+    options = {p.name: p for p in ctx.command.params if p.name not in ("experiment", "help", None)}
+    defaults = {key.replace("-", "_"): entry for key, entry in table.items()}
+    for key in defaults:
+        if key not in options:
+            near = closest(key, [name for name in options if name])
+            hint = f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(sorted(map(str, options)))}"
+            raise BadInput(f"--experiment {value}: unknown key {key!r}: {hint}")
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def experiment_option(command: Command) -> Command:
+    return click.option(
+        "--experiment",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_experiment,
+        help="TOML file whose keys are options of this command; options typed here win.",
+    )(command)
+
+
+def question_options(command: Command) -> Command:
+    """Objectives and limits."""
+    return _apply(
+        command,
+        click.option(
+            "--objective",
+            type=Words(),
+            default="carbon",
+            show_default=True,
+            help="One or several of carbon, energy, latency, ttft, tpot, throughput; several give a Pareto front.",
+        ),
+        click.option("--slo-ttft", type=Number(POSITIVE), metavar="S", help="Limit on time to first token, seconds."),
+        click.option("--slo-tpot", type=Number(POSITIVE), metavar="S", help="Limit on time per output token, seconds."),
+        click.option("--slo-latency", type=Number(POSITIVE), metavar="S", help="Limit on prompt latency, seconds."),
+    )
+
+
+def space_options(command: Command) -> Command:
+    """The axes of the search."""
+    return _apply(
+        command,
+        click.option("--models", type=Words(), help="Models to try. [default: the paper's TinyLlama-1.1B, OpenLLaMA-3B, LLaMA-7B]"),
+        click.option("--gpus", type=Words(), help="GPU kinds, or CPU. [default: T4,RTX6000Ada modelled; what is present measured]"),
+        click.option("--gpu-counts", type=Counts(), default="1", show_default=True, help="GPUs per replica."),
+        click.option("--batch-sizes", type=Counts(), default="1,2,4,8,16,32,64", show_default=True, help="Prompts per batch."),
+        click.option("--dtypes", type=Words(), help="Of fp16, bf16, fp32. [default: fp16; fp32 on a CPU]"),
+        click.option("--engine", type=Words(), help="Serving stacks: paper, healthy (modelled), transformers (measured)."),
+    )
+
+
+def workload_options(command: Command) -> Command:
+    """What is served."""
+    return _apply(
+        command,
+        click.option("--prompts", type=click.Path(path_type=Path), help="Prompt file in Alpaca format. [default: a built-in set]"),
+        click.option("--output-tokens", type=click.IntRange(2, 2**17), default=150, show_default=True, help="Tokens per answer."),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of prompts and search."),
+    )
+
+
+def scenario_options(command: Command) -> Command:
+    """What turns joules and seconds into grams; None means "as before" for re-pricing, else the default shown."""
+    return _apply(
+        command,
+        click.option("--region", help="Grid: QC, CISO, PACE (the paper's), or an Electricity Maps zone such as DE or CA-QC."),
+        click.option("--carbon-intensity-g-per-kwh", type=Number(NOT_NEGATIVE), metavar="G", help="Instead of a region."),
+        click.option(
+            "--intensity-basis",
+            type=click.Choice(["lifecycle", "direct"]),
+            help="Of the region's intensity. [default: lifecycle]",
+        ),
+        click.option("--lifetime-years", type=Number(POSITIVE), metavar="Y", help="GPU lifetime. [default: 5]"),
+        click.option("--pue", type=Number(AT_LEAST_1), metavar="X", help="Facility over IT energy. [default: 1]"),
+        click.option("--utilisation", type=Number(SHARE), metavar="U", help="Busy share of the GPU's life. [default: 1]"),
+        click.option("--embodied", type=click.Choice(PRESETS), help="Embodied carbon preset. [default: the first that knows every GPU]"),
+        click.option("--host-power-w", type=Number(NOT_NEGATIVE), metavar="W", help="Host power per GPU. [default: 0]"),
+        click.option("--host-embodied-kg", type=Number(NOT_NEGATIVE), metavar="KG", help="Host embodied carbon per GPU. [default: 0]"),
+        click.option("--assume-power-w", type=Number(POSITIVE), metavar="W", help="Mean power per device where no meter exists; the price says 'assumed'."),
+        click.option("--functional-unit", type=click.Choice(FUNCTIONAL_UNITS), help="Of grams and joules. [default: 1k-output-tokens]"),
+    )
+
+
+def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def run(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> NoReturn:
+    """Run `command` and exit: one line on stderr for what the user got wrong, no traceback, the exit codes of `errors`."""
+    sys.exit(_exit_code(command, arguments, name))
+
+
+def _exit_code(command: click.Command, arguments: list[str] | None, name: str | None) -> int:
+    try:
+        code = command.main(args=arguments, prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        return _report(error.format_message(), error.exit_code)
+    except CarbonsweepError as error:
+        return _report(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _report("interrupted", EXIT_INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _report(message: str, code: int) -> int:
+    print(f"carbonsweep: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options somebody set."""
+    return {name: value for name, value in values.items() if value is not None}

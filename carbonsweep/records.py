@@ -1,0 +1,192 @@
+"""Records on disk: one JSON line per trial, durable before anybody is told, damaged lines set aside, one writer.
+
+A folder holds `records.jsonl`; what cannot be read there moves to `records.jsonl.damaged`, byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import filelock
+import msgspec
+
+from carbonsweep.domain import TrialRecord
+from carbonsweep.errors import BadInput, OutputLocked, StorageFailed
+
+RECORDS: Final = "records.jsonl"
+DAMAGED: Final = "records.jsonl.damaged"
+SCHEMA: Final = 1
+
+_decoder = msgspec.json.Decoder(TrialRecord)
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A line that is no record: its number in the file (from 1), its bytes and why."""
+
+    number: int
+    line: bytes
+    reason: str
+
+
+def encode(record: TrialRecord) -> bytes:
+    """One JSON line, without its line end."""
+    return _encoder.encode(record)
+
+
+def decode(line: bytes | str) -> TrialRecord:
+    """The record of one line. Raises ValueError where it is no record, or one of a newer schema."""
+    try:
+        record = _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from error
+    if record.schema > SCHEMA:
+        raise ValueError(f"schema {record.schema} is newer than {SCHEMA}, the newest this version reads")
+    return record
+
+
+def read(folder: Path) -> tuple[list[TrialRecord], list[Damaged]]:
+    """All records of a folder in file order, and the lines that are none. Reads only; no file, no records.
+
+    Raises BadInput where the file exists and cannot be read.
+    """
+    path = folder / RECORDS
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    records: list[TrialRecord] = []
+    damaged: list[Damaged] = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            records.append(decode(line))
+        except ValueError as error:
+            damaged.append(Damaged(number, line, str(error)))
+    return records, damaged
+
+
+def latest(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+    """By key; of several the newest, except that a failure never hides a result."""
+    by_key: dict[str, TrialRecord] = {}
+    for record in records:
+        if not (is_failure(record) and record.key in by_key):
+            by_key[record.key] = record
+    return by_key
+
+
+def is_failure(record: TrialRecord) -> bool:
+    """A trial that broke: worth another attempt, unlike one that does not fit or is not supported."""
+    return record.refusal is not None and record.refusal.kind == "failed"
+
+
+class OutputFolder:
+    """The one writer of a folder, as a context manager: locks it, mends it, appends to it.
+
+    `records` are those already there, `damaged` the lines set aside on entry. Raises BadInput where the folder cannot
+    be made or written, OutputLocked where another sweep holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged: list[Damaged] = []
+        self._records: dict[str, TrialRecord] = {}
+        self._lock = filelock.FileLock(folder / ".lock", blocking=False)
+
+    def __enter__(self) -> OutputFolder:
+        _make(self.folder)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            raise OutputLocked(
+                f"--out {self.folder} is in use by another sweep: wait for it, or choose another folder"
+            ) from error
+        try:
+            records, self.damaged = read(self.folder)
+            self._records = latest(records)
+            if self.damaged:
+                self._set_aside(records)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    @property
+    def records(self) -> Mapping[str, TrialRecord]:
+        """By key, those appended since entry included."""
+        return self._records
+
+    def append(self, record: TrialRecord) -> None:
+        """Make `record` durable (written and flushed to the disk). Raises StorageFailed; the file stays readable."""
+        with _storage(self.folder / RECORDS), (self.folder / RECORDS).open("ab") as file:
+            start = file.tell()
+            try:
+                file.write(encode(record) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                # A half line would damage the next record as well.
+                with contextlib.suppress(OSError):
+                    os.truncate(self.folder / RECORDS, start)
+                raise
+        self._records.update(latest([*filter(None, [self._records.get(record.key)]), record]))
+
+    def _set_aside(self, good: list[TrialRecord]) -> None:
+        with _storage(self.folder / DAMAGED), (self.folder / DAMAGED).open("ab") as file:
+            file.write(b"".join(damaged.line + b"\n" for damaged in self.damaged))
+            file.flush()
+            os.fsync(file.fileno())
+        write_atomically(self.folder / RECORDS, b"".join(encode(record) + b"\n" for record in good))
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace `path` by `content`, whole or not at all. Raises StorageFailed."""
+    data = content.encode() if isinstance(content, str) else content
+    with _storage(path):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _make(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--out {folder} is a file: name a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, probe = tempfile.mkstemp(dir=folder, prefix=".writable.")
+        os.close(descriptor)
+        Path(probe).unlink()
+    except OSError as error:
+        raise BadInput(f"--out {folder} cannot be written: {error.strerror}") from error

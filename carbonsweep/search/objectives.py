@@ -1,0 +1,100 @@
+"""What is asked of a sweep: objectives, limits, scenario; and the value of each objective for one measurement."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from carbonsweep.carbon.footprint import batch_energy_j, footprint, functional_units
+from carbonsweep.domain import Measurement, Scenario, Slo
+from carbonsweep.errors import BadInput, UnknownFact
+from carbonsweep.search.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """One quantity to optimise.
+
+    `needs_energy` and `needs_intensity` say what must be known before a value exists; `sign` is -1 where more is
+    better, so that value x sign is always minimised.
+    """
+
+    name: str
+    label: str
+    unit: str
+    value: Callable[[Measurement, Scenario], float]
+    needs_energy: bool = False
+    needs_intensity: bool = False
+    sign: int = 1
+
+
+def _carbon_g(measurement: Measurement, scenario: Scenario) -> float:
+    return footprint(measurement, scenario).total_g
+
+
+def _energy_j(measurement: Measurement, scenario: Scenario) -> float:
+    return batch_energy_j(measurement, scenario) / functional_units(measurement, scenario.functional_unit)
+
+
+OBJECTIVES: Final[Mapping[str, Objective]] = {
+    objective.name: objective
+    for objective in (
+        Objective(
+            name="carbon",
+            label="total carbon",
+            unit="g/functional unit",
+            value=_carbon_g,
+            needs_energy=True,
+            needs_intensity=True,
+        ),
+        Objective(name="energy", label="energy", unit="J/functional unit", value=_energy_j, needs_energy=True),
+        Objective(name="latency", label="prompt latency", unit="s", value=lambda m, _: m.prompt_latency_s),
+        Objective(name="ttft", label="TTFT", unit="s", value=lambda m, _: m.ttft_s),
+        Objective(name="tpot", label="TPOT", unit="s", value=lambda m, _: m.tpot_s),
+        Objective(name="throughput", label="output throughput", unit="tokens/s", value=lambda m, _: m.throughput, sign=-1),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Objectives (the first decides which point of a front is recommended), limits and scenario."""
+
+    objectives: tuple[Objective, ...]
+    slo: Slo
+    scenario: Scenario
+
+    def values(self, measurement: Measurement) -> tuple[float, ...]:
+        """One value per objective, in its own unit and direction; raises EnergyUnknown, BadInput as `footprint`."""
+        return tuple(objective.value(measurement, self.scenario) for objective in self.objectives)
+
+    def losses(self, measurement: Measurement) -> tuple[float, ...]:
+        """The same, turned so that less is better."""
+        pairs = zip(self.objectives, self.values(measurement), strict=True)
+        return tuple(objective.sign * value for objective, value in pairs)
+
+
+def objectives(names: tuple[str, ...]) -> tuple[Objective, ...]:
+    """Objectives by name, each once. Raises UnknownFact, or BadInput for an empty list."""
+    if not names:
+        raise BadInput(f"--objective is empty: list at least one of {', '.join(OBJECTIVES)}")
+    for name in names:
+        if name.casefold() not in OBJECTIVES:
+            raise UnknownFact("objective", name, OBJECTIVES)
+    return tuple(OBJECTIVES[name] for name in dict.fromkeys(name.casefold() for name in names))
+
+
+def study_name(space: Space, question: Question, workload_digest: str, bench: str) -> str:
+    """Same space, question, workload and bench: same study; anything else opens a new one over the same records."""
+    region = "" if question.scenario.intensity is None else f"-{question.scenario.intensity.region}"
+    asked = "-".join(objective.name for objective in question.objectives)
+    identity = repr((space, [o.name for o in question.objectives], question.slo, question.scenario, workload_digest, bench))
+    return f"{asked}{region}-{bench}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def worst_excess(excess: Mapping[str, float]) -> float:
+    """The largest relative excess over any limit, -inf where no limit is set."""
+    return max(excess.values(), default=-math.inf)

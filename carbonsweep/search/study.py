@@ -1,0 +1,220 @@
+"""Optuna: which configuration next, told what came of the last. No Ray here, so a search can run in any loop.
+
+Limits are Optuna constraints (`Trial.set_constraint`), set before a trial is told; a configuration that does not fit
+is told complete, infeasible and with a penalty, because a failed state teaches the sampler nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, BruteForceSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from carbonsweep.domain import Configuration, TrialRecord
+from carbonsweep.records import is_failure
+from carbonsweep.search.objectives import Question
+from carbonsweep.search.space import Space
+
+JOURNAL: Final = "study.journal"
+PENALTY: Final = 1e12
+"""Loss of a configuration without a measurement: larger than any grams, joules, seconds or tokens/s here."""
+REFUSED: Final = "refused"
+"""Constraint of a configuration that does not fit or is not supported."""
+ATTEMPTS: Final = 20
+"""Suggestions of known points taken from the sampler before a new one is drawn at random."""
+
+
+class Search:
+    """One study: hands out configurations nobody has evaluated, at most `trials` in all, and learns from records.
+
+    `known(configuration)` returns a record that is reusable for it, or None; such a record is told at once and counts
+    as a trial. `storage` None keeps the study in memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        question: Question,
+        name: str,
+        trials: int,
+        seed: int,
+        known: Callable[[Configuration], TrialRecord | None],
+        storage: BaseStorage | None = None,
+    ) -> None:
+        self._space, self._question, self._known = space, question, known
+        self._budget = min(trials, space.size)
+        self._distributions = distributions(space)
+        self._random = random.Random(seed)
+        self._running: dict[Configuration, optuna.Trial] = {}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler(space, self._budget, seed),
+            directions=["maximize" if o.sign < 0 else "minimize" for o in question.objectives],
+            load_if_exists=True,
+        )
+        self._told = {configuration for t in self.study.trials if (configuration := _finished(t)) is not None}
+        self._close_stale()
+        self.reused = self._tell_known()
+
+    @property
+    def told(self) -> int:
+        """Distinct configurations the study knows the outcome of."""
+        return len(self._told)
+
+    @property
+    def remaining(self) -> int:
+        """Configurations still to be handed out."""
+        return max(0, self._budget - len(self._told) - len(self._running))
+
+    def suggest(self) -> Configuration | None:
+        """The next configuration to run, or None when the budget is handed out."""
+        if not self.remaining:
+            return None
+        for _ in range(ATTEMPTS):
+            asked = self.study.ask(self._distributions)
+            configuration = Configuration(**asked.params)
+            if not self._is_taken(configuration):
+                self._running[configuration] = asked
+                return configuration
+            # Known already: the sampler is told again, so that it moves on; in flight: nothing is known yet.
+            record = self._known(configuration)
+            if record is None:
+                _tell(self.study, asked, state=TrialState.FAIL)
+            else:
+                self._tell_outcome(asked, record)
+        return self._enqueue_untried()
+
+    def tell(self, record: TrialRecord) -> None:
+        """Learn what came of a suggested configuration. A failure stays a failure: nothing is known of the point."""
+        asked = self._running.pop(record.configuration)
+        if is_failure(record):
+            _tell(self.study, asked, state=TrialState.FAIL)
+        else:
+            self._tell_outcome(asked, record)
+        self._told.add(record.configuration)
+
+    def abandon(self, configuration: Configuration) -> None:
+        """The trial died without a record: close it, so that it is not left running."""
+        asked = self._running.pop(configuration, None)
+        if asked is not None:
+            _tell(self.study, asked, state=TrialState.FAIL)
+            self._told.add(configuration)
+
+    def _tell_outcome(self, asked: optuna.Trial, record: TrialRecord) -> None:
+        values, constraints = told_values(record, self._question)
+        for name, violation in constraints.items():
+            asked.set_constraint(name, violation)
+        asked.set_user_attr("record", record.key)
+        _tell(self.study, asked, values=values)
+
+    def _tell_known(self) -> int:
+        """Tell records from earlier sweeps, in the space's order, up to the budget."""
+        reused = 0
+        for configuration in self._space.configurations():
+            if len(self._told) >= self._budget:
+                break
+            if configuration in self._told or (record := self._known(configuration)) is None:
+                continue
+            values, constraints = told_values(record, self._question)
+            self.study.add_trial(
+                create_trial(
+                    values=values,
+                    params=_params(configuration),
+                    distributions=self._distributions,
+                    constraints=constraints,
+                    user_attrs={"record": record.key, "reused": True},
+                )
+            )
+            self._told.add(configuration)
+            reused += 1
+        return reused
+
+    def _close_stale(self) -> None:
+        """Trials an interrupted sweep left running: failed, and their configurations first in the queue."""
+        for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.study.tell(stale.number, state=TrialState.FAIL)
+            if stale.params and Configuration(**stale.params) not in self._told:
+                self.study.enqueue_trial(stale.params)
+
+    def _enqueue_untried(self) -> Configuration | None:
+        untried = [c for c in self._space.configurations() if not self._is_taken(c)]
+        if not untried:
+            return None
+        configuration = self._random.choice(untried)
+        self.study.enqueue_trial(_params(configuration))
+        asked = self.study.ask(self._distributions)
+        self._running[configuration] = asked
+        return configuration
+
+    def _is_taken(self, configuration: Configuration) -> bool:
+        return configuration in self._told or configuration in self._running
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """One categorical per axis, named as in `Configuration`; the same for every trial of a study."""
+    return {axis: CategoricalDistribution(choices) for axis, choices in space.axes().items()}
+
+
+def sampler(space: Space, trials: int, seed: int) -> BaseSampler:
+    """Exhaustive where every point gets its trial, else TPE that knows batch sizes and GPU counts to be ordered."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if trials >= space.size:
+            return BruteForceSampler(seed=seed)
+        return TPESampler(
+            seed=seed,
+            constant_liar=True,
+            categorical_distance_func={"batch_size": _octaves, "gpu_count": _octaves},
+        )
+
+
+def journal(folder: Path) -> BaseStorage:
+    """The study file of an output folder; optuna-dashboard opens it."""
+    return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+
+
+def told_values(record: TrialRecord, question: Question) -> tuple[list[float], dict[str, float]]:
+    """Values and constraint violations (above 0: infeasible) of a record that is no failure."""
+    if record.measurement is None:
+        constraints = {REFUSED: 1.0}
+        return [o.sign * PENALTY for o in question.objectives], constraints
+    return list(question.values(record.measurement)), {REFUSED: 0.0, **question.slo.excess(record.measurement)}
+
+
+def _octaves(first: Any, second: Any) -> float:
+    return abs(math.log2(first) - math.log2(second))
+
+
+def _params(configuration: Configuration) -> dict[str, Any]:
+    return {field: getattr(configuration, field) for field in Configuration.__slots__}
+
+
+def _finished(frozen: FrozenTrial) -> Configuration | None:
+    return Configuration(**frozen.params) if frozen.state == TrialState.COMPLETE else None
+
+
+def _tell(study: optuna.Study, asked: optuna.Trial, **outcome: Any) -> None:
+    """`Study.tell`, for the exhaustive sampler too: with nothing left to try it stops an optimize loop we do not run."""
+    try:
+        study.tell(asked, **outcome)
+    except RuntimeError:
+        if not study.trials[asked.number].state.is_finished():
+            raise
+
+
+def constraints_of(frozen: FrozenTrial) -> Mapping[str, float]:
+    """Violations an Optuna trial was told with."""
+    return frozen.constraints

@@ -1,0 +1,150 @@
+"""Trials through Ray Tune: suggestions from a `Search`, one actor per running trial, reused from trial to trial.
+
+The only file that imports ray. Tune keeps no state of its own that matters: the record file and the study journal are
+the truth, so its experiment folder is temporary, and an interrupted sweep is continued by the same command.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+# Read by ray when it is imported or started; a user's own setting wins. Usage statistics stay off unless asked for.
+_SETTINGS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new reporter prints tables even at verbose 0
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; without it every start prints a warning
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 45 kB of csv, json and tensorboard a trial that nobody reads
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: finished trials are on disk already
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "3600",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402  (after its settings)
+from ray import tune  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from carbonsweep import facts  # noqa: E402
+from carbonsweep.bench import Bench  # noqa: E402
+from carbonsweep.domain import Configuration, TrialRecord, Workload  # noqa: E402
+from carbonsweep.errors import CarbonsweepError  # noqa: E402
+from carbonsweep.records import OutputFolder, decode, encode  # noqa: E402
+from carbonsweep.search.study import Search  # noqa: E402
+from carbonsweep.trial import trial  # noqa: E402
+
+Observer = Callable[[TrialRecord], None]
+
+
+def sweep(
+    *,
+    search: Search,
+    bench: Bench,
+    workload: Workload,
+    out: OutputFolder,
+    observe: Observer,
+    address: str | None = None,
+) -> int:
+    """Run every trial `search` hands out; returns how many ended without a record (their worker died).
+
+    Each record is made durable in `out`, then told to the search, then shown to `observe`. `address` names a running
+    Ray cluster ("auto", "host:port"); None starts one on this machine, bound to it. Raises StorageFailed when a record
+    cannot be written, and passes KeyboardInterrupt on after the workers have ended.
+    """
+    _connect(address)
+    searcher = _SearchFromStudy(search, out, observe)
+    try:
+        with tempfile.TemporaryDirectory(prefix="carbonsweep-tune-") as scratch:
+            tune.Tuner(
+                tune.with_resources(
+                    tune.with_parameters(_TrialActor, bench=bench, workload=workload),
+                    lambda config: _resources(Configuration(**config), bench),
+                ),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    num_samples=search.remaining,
+                    reuse_actors=True,
+                    max_concurrent_trials=max(1, int(ray.cluster_resources().get("CPU", 1))),
+                ),
+                run_config=tune.RunConfig(name="sweep", storage_path=scratch, verbose=0),
+            ).fit()
+    finally:
+        ray.shutdown()
+    if searcher.fatal is not None:
+        raise searcher.fatal
+    return searcher.lost
+
+
+class _TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
+    """Lives for many trials: the bench it holds keeps its weights loaded."""
+
+    def setup(self, config: dict[str, Any], bench: Bench, workload: Workload) -> None:
+        self._bench, self._workload = bench, workload
+        self._configuration = Configuration(**config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._configuration = Configuration(**new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        record = trial(self._bench, self._configuration, self._workload)
+        return {"record": encode(record).decode(), "done": True}
+
+
+class _SearchFromStudy(Searcher):  # type: ignore[misc]  # ray ships no types
+    """Tune's searcher interface over a `Search`. Exceptions raised in here would be swallowed by Tune: they are kept."""
+
+    def __init__(self, search: Search, out: OutputFolder, observe: Observer) -> None:
+        super().__init__()
+        self._search, self._out, self._observe = search, out, observe
+        self._running: dict[str, Configuration] = {}
+        self.fatal: CarbonsweepError | None = None
+        self.lost = 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        configuration = None if self.fatal else self._search.suggest()
+        if configuration is None:
+            return str(Searcher.FINISHED)
+        self._running[trial_id] = configuration
+        return asdict(configuration)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        configuration = self._running.pop(trial_id, None)
+        if configuration is None:
+            return
+        if error or not result or "record" not in result:
+            self.lost += 1
+            self._search.abandon(configuration)
+            return
+        try:
+            record = decode(result["record"])
+            self._out.append(record)
+            self._search.tell(record)
+            self._observe(record)
+        except CarbonsweepError as fatal:
+            self.fatal = fatal
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the journal is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a sweep is continued from its journal, never from Tune's pickle."""
+
+
+def _connect(address: str | None) -> None:
+    if address is None:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    else:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+
+
+def _resources(configuration: Configuration, bench: Bench) -> tune.PlacementGroupFactory:
+    """A model needs one core; a measurement on the CPU all of them, one on GPUs its GPUs: nothing beside it."""
+    if bench.identity(configuration).basis == "modelled":
+        return tune.PlacementGroupFactory([{"CPU": 1}])
+    if configuration.gpu == facts.CPU:
+        return tune.PlacementGroupFactory([{"CPU": float(os.cpu_count() or 1)}])
+    return tune.PlacementGroupFactory([{"CPU": 1, "GPU": float(configuration.gpu_count)}])
