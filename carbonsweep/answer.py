@@ -104,7 +104,7 @@ def answer(records: Iterable[TrialRecord], question: Question) -> Answer:
         reasons = sorted({record.refusal.reason for record in refused if record.refusal is not None})
         raise NothingMeasured(f"no trial gave a measurement: {'; '.join(reasons) or 'there are no records'}")
     # Ties are broken by the configuration, so that the same records give the same answer in any order.
-    ranked = sorted(candidates, key=lambda c: (*c.losses, c.record.configuration))
+    ranked = sorted(candidates, key=lambda c: (*c.losses, c.record.configuration, c.record.key))
     feasible = tuple(c for c in ranked if c.is_feasible)
     axes = front_objectives(question)
     points = [_losses(c.measurement, axes, question.scenario) for c in feasible]

@@ -224,6 +224,10 @@ class Measurement:
     transfer: Transfer | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.output_tokens < 2:
+            raise ValueError(f"batch_size is {self.batch_size}, output_tokens {self.output_tokens}: at least 1 and 2")
+
     @property
     def ttft_s(self) -> float:
         return self.prefill.duration_s

@@ -34,6 +34,13 @@ SCENARIO_OPTIONS: Final = (
 )
 
 
+def modelled_engines(engine: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Engines of the device model, the paper's unless asked otherwise. Raises UnknownFact."""
+    from carbonsweep.facts.engines import engine_key
+
+    return tuple(engine_key(name) for name in engine or ("paper",))
+
+
 def workload(*, prompts: Path | None, output_tokens: int, seed: int) -> Workload:
     """The built-in prompts or those of a file. Raises BadInput for a file that cannot be used."""
     from carbonsweep.bench.prompts import built_in_workload, prompt_file_workload

@@ -146,12 +146,24 @@ def space_options(command: Command) -> Command:
     """The axes of the search."""
     return _apply(
         command,
-        click.option("--models", type=Words(), help="Models to try. [default: the paper's TinyLlama-1.1B, OpenLLaMA-3B, LLaMA-7B]"),
-        click.option("--gpus", type=Words(), help="GPU kinds, or CPU. [default: T4,RTX6000Ada modelled; what is present measured]"),
+        click.option(
+            "--models",
+            type=Words(),
+            help="Models to try. [default: the paper's TinyLlama-1.1B, OpenLLaMA-3B, LLaMA-7B]",
+        ),
+        click.option(
+            "--gpus",
+            type=Words(),
+            help="GPU kinds, or CPU. [default: T4,RTX6000Ada modelled; what is present measured]",
+        ),
         click.option("--gpu-counts", type=Counts(), default="1", show_default=True, help="GPUs per replica."),
-        click.option("--batch-sizes", type=Counts(), default="1,2,4,8,16,32,64", show_default=True, help="Prompts per batch."),
+        click.option(
+            "--batch-sizes", type=Counts(), default="1,2,4,8,16,32,64", show_default=True, help="Prompts per batch."
+        ),
         click.option("--dtypes", type=Words(), help="Of fp16, bf16, fp32. [default: fp16; fp32 on a CPU]"),
-        click.option("--engine", type=Words(), help="Serving stacks: paper, healthy (modelled), transformers (measured)."),
+        click.option(
+            "--engine", type=Words(), help="Serving stacks: paper, healthy (modelled), transformers (measured)."
+        ),
     )
 
 
@@ -159,9 +171,15 @@ def workload_options(command: Command) -> Command:
     """What is served."""
     return _apply(
         command,
-        click.option("--prompts", type=click.Path(path_type=Path), help="Prompt file in Alpaca format. [default: a built-in set]"),
-        click.option("--output-tokens", type=click.IntRange(2, 2**17), default=150, show_default=True, help="Tokens per answer."),
-        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of prompts and search."),
+        click.option(
+            "--prompts", type=click.Path(path_type=Path), help="Prompt file in Alpaca format. [default: a built-in set]"
+        ),
+        click.option(
+            "--output-tokens", type=click.IntRange(2, 2**17), default=150, show_default=True, help="Tokens per answer."
+        ),
+        click.option(
+            "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of prompts and search."
+        ),
     )
 
 
@@ -169,8 +187,12 @@ def scenario_options(command: Command) -> Command:
     """What turns joules and seconds into grams; None means "as before" for re-pricing, else the default shown."""
     return _apply(
         command,
-        click.option("--region", help="Grid: QC, CISO, PACE (the paper's), or an Electricity Maps zone such as DE or CA-QC."),
-        click.option("--carbon-intensity-g-per-kwh", type=Number(NOT_NEGATIVE), metavar="G", help="Instead of a region."),
+        click.option(
+            "--region", help="Grid: QC, CISO, PACE (the paper's), or an Electricity Maps zone such as DE or CA-QC."
+        ),
+        click.option(
+            "--carbon-intensity-g-per-kwh", type=Number(NOT_NEGATIVE), metavar="G", help="Instead of a region."
+        ),
         click.option(
             "--intensity-basis",
             type=click.Choice(["lifecycle", "direct"]),
@@ -178,12 +200,32 @@ def scenario_options(command: Command) -> Command:
         ),
         click.option("--lifetime-years", type=Number(POSITIVE), metavar="Y", help="GPU lifetime. [default: 5]"),
         click.option("--pue", type=Number(AT_LEAST_1), metavar="X", help="Facility over IT energy. [default: 1]"),
-        click.option("--utilisation", type=Number(SHARE), metavar="U", help="Busy share of the GPU's life. [default: 1]"),
-        click.option("--embodied", type=click.Choice(PRESETS), help="Embodied carbon preset. [default: the first that knows every GPU]"),
+        click.option(
+            "--utilisation", type=Number(SHARE), metavar="U", help="Busy share of the GPU's life. [default: 1]"
+        ),
+        click.option(
+            "--embodied",
+            type=click.Choice(PRESETS),
+            help="Embodied carbon preset. [default: the first that knows every GPU]",
+        ),
         click.option("--host-power-w", type=Number(NOT_NEGATIVE), metavar="W", help="Host power per GPU. [default: 0]"),
-        click.option("--host-embodied-kg", type=Number(NOT_NEGATIVE), metavar="KG", help="Host embodied carbon per GPU. [default: 0]"),
-        click.option("--assume-power-w", type=Number(POSITIVE), metavar="W", help="Mean power per device where no meter exists; the price says 'assumed'."),
-        click.option("--functional-unit", type=click.Choice(FUNCTIONAL_UNITS), help="Of grams and joules. [default: 1k-output-tokens]"),
+        click.option(
+            "--host-embodied-kg",
+            type=Number(NOT_NEGATIVE),
+            metavar="KG",
+            help="Host embodied carbon per GPU. [default: 0]",
+        ),
+        click.option(
+            "--assume-power-w",
+            type=Number(POSITIVE),
+            metavar="W",
+            help="Mean power per device where no meter exists; the price says 'assumed'.",
+        ),
+        click.option(
+            "--functional-unit",
+            type=click.Choice(FUNCTIONAL_UNITS),
+            help="Of grams and joules. [default: 1k-output-tokens]",
+        ),
     )
 
 

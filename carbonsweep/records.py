@@ -46,7 +46,7 @@ def decode(line: bytes | str) -> TrialRecord:
     """The record of one line. Raises ValueError where it is no record, or one of a newer schema."""
     try:
         record = _decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
     if record.schema > SCHEMA:
         raise ValueError(f"schema {record.schema} is newer than {SCHEMA}, the newest this version reads")
@@ -58,30 +58,39 @@ def read(folder: Path) -> tuple[list[TrialRecord], list[Damaged]]:
 
     Raises BadInput where the file exists and cannot be read.
     """
-    path = folder / RECORDS
+    good, damaged = _lines(_content(folder / RECORDS))
+    return [record for _, record in good], damaged
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        return [], []
+        return b""
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    records: list[TrialRecord] = []
+
+
+def _lines(content: bytes) -> tuple[list[tuple[bytes, TrialRecord]], list[Damaged]]:
+    """Each readable line with its record, and the others."""
+    good: list[tuple[bytes, TrialRecord]] = []
     damaged: list[Damaged] = []
     for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            records.append(decode(line))
+            good.append((line, decode(line)))
         except ValueError as error:
             damaged.append(Damaged(number, line, str(error)))
-    return records, damaged
+    return good, damaged
 
 
 def latest(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     """By key; of several the newest, except that a failure never hides a result."""
     by_key: dict[str, TrialRecord] = {}
     for record in records:
-        if not (is_failure(record) and record.key in by_key):
+        before = by_key.get(record.key)
+        if before is None or is_failure(before) or not is_failure(record):
             by_key[record.key] = record
     return by_key
 
@@ -112,11 +121,15 @@ class OutputFolder:
             raise OutputLocked(
                 f"--out {self.folder} is in use by another sweep: wait for it, or choose another folder"
             ) from error
+        except OSError as error:
+            raise BadInput(f"--out {self.folder} cannot be locked: {error.strerror}") from error
         try:
-            records, self.damaged = read(self.folder)
-            self._records = latest(records)
-            if self.damaged:
-                self._set_aside(records)
+            content = _content(self.folder / RECORDS)
+            good, self.damaged = _lines(content)
+            self._records = latest(record for _, record in good)
+            # A record whose line end was lost would take the next one with it.
+            if self.damaged or (content and not content.endswith(b"\n")):
+                self._mend([line for line, _ in good])
         except BaseException:
             self._lock.release()
             raise
@@ -134,25 +147,30 @@ class OutputFolder:
 
     def append(self, record: TrialRecord) -> None:
         """Make `record` durable (written and flushed to the disk). Raises StorageFailed; the file stays readable."""
-        with _storage(self.folder / RECORDS), (self.folder / RECORDS).open("ab") as file:
+        line = encode(record) + b"\n"
+        # Unbuffered: a buffer would write the rest of a refused line when the file is closed.
+        with _storage(self.folder / RECORDS), (self.folder / RECORDS).open("ab", buffering=0) as file:
             start = file.tell()
             try:
-                file.write(encode(record) + b"\n")
-                file.flush()
+                written = 0
+                while written < len(line):
+                    written += file.write(line[written:])
                 os.fsync(file.fileno())
             except OSError:
                 # A half line would damage the next record as well.
                 with contextlib.suppress(OSError):
-                    os.truncate(self.folder / RECORDS, start)
+                    file.truncate(start)
                 raise
         self._records.update(latest([*filter(None, [self._records.get(record.key)]), record]))
 
-    def _set_aside(self, good: list[TrialRecord]) -> None:
-        with _storage(self.folder / DAMAGED), (self.folder / DAMAGED).open("ab") as file:
-            file.write(b"".join(damaged.line + b"\n" for damaged in self.damaged))
-            file.flush()
-            os.fsync(file.fileno())
-        write_atomically(self.folder / RECORDS, b"".join(encode(record) + b"\n" for record in good))
+    def _mend(self, good: list[bytes]) -> None:
+        """Move the damaged lines to their own file, and end the last of the good ones."""
+        if self.damaged:
+            with _storage(self.folder / DAMAGED), (self.folder / DAMAGED).open("ab") as file:
+                file.write(b"".join(damaged.line + b"\n" for damaged in self.damaged))
+                file.flush()
+                os.fsync(file.fileno())
+        write_atomically(self.folder / RECORDS, b"".join(line + b"\n" for line in good))
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -181,12 +199,18 @@ def _storage(path: Path) -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"--out {folder} is a file: name a folder")
+    missing: list[Path] = []
     try:
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"--out {folder} is a file: name a folder")
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, probe = tempfile.mkstemp(dir=folder, prefix=".writable.")
         os.close(descriptor)
         Path(probe).unlink()
-    except OSError as error:
-        raise BadInput(f"--out {folder} cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        for path in missing:
+            with contextlib.suppress(OSError, ValueError):
+                path.rmdir()
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"--out {str(folder)!r} cannot be written: {reason}") from error

@@ -16,7 +16,7 @@ import msgspec
 from carbonsweep.answer import Answer, Candidate
 from carbonsweep.domain import CarbonIntensity, Configuration, Scenario, Slo, TrialRecord
 from carbonsweep.errors import BadInput
-from carbonsweep.records import Damaged, read, write_atomically
+from carbonsweep.records import RECORDS, Damaged, latest, read, write_atomically
 from carbonsweep.search.objectives import Question, objectives
 
 ANSWER: Final = "answer.json"
@@ -50,6 +50,16 @@ def write(folder: Path, answer: Answer, document: Mapping[str, Any]) -> None:
         (folder / PICTURE).unlink(missing_ok=True)
 
 
+def written(answer: Answer) -> list[str]:
+    """Names of the files `write` leaves, the records they rest on first."""
+    return [RECORDS, ANSWER, *([FRONT, PICTURE] if answer.front else [])]
+
+
+def plain(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as JSON holds it: values of the domain become objects."""
+    return {key: msgspec.to_builtins(value) for key, value in document.items()}
+
+
 def front_csv(answer: Answer) -> str:
     """One line per configuration of the front; grams per functional unit, empty where unknown."""
     rows = [_front_row(candidate, answer) for candidate in answer.front]
@@ -67,7 +77,7 @@ def load(folder: Path) -> Saved:
         document = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise BadInput(f"{folder} holds no {ANSWER}: name the --out folder of a sweep that has ended") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"cannot read {path}: {error}") from error
     records, damaged = read(folder)
     try:
@@ -75,8 +85,8 @@ def load(folder: Path) -> Saved:
         question = _question(document)
     except (KeyError, TypeError, AttributeError, ValueError, msgspec.ValidationError) as error:
         raise BadInput(f"{path} is not an answer this version can read: {error!r}") from error
-    kept = tuple(record for record in records if record.key in wanted)
-    missing = len(wanted) - len({record.key for record in kept})
+    kept = tuple(record for key, record in latest(records).items() if key in wanted)
+    missing = len(wanted) - len(kept)
     if missing:
         raise BadInput(f"{folder}: {missing} of the {len(wanted)} records the answer rests on are not in records.jsonl")
     return Saved(question=question, records=kept, damaged=tuple(damaged), document=document)

@@ -18,7 +18,7 @@ from carbonsweep.domain import (
     Workload,
     record_key,
 )
-from carbonsweep.errors import BenchFailed, DoesNotFit, Unsupported
+from carbonsweep.errors import CarbonsweepError, DoesNotFit, Unsupported
 
 PACKAGES: Final = ("carbonsweep", "numpy", "nvidia-ml-py", "torch", "transformers")
 
@@ -59,9 +59,14 @@ def _outcome(bench: Bench, configuration: Configuration, workload: Workload) -> 
             available_bytes=error.available_bytes,
         )
     except Unsupported as error:
-        return Refusal(kind="unsupported", reason=str(error))
+        return Refusal(kind="unsupported", reason=_text(error))
     except BenchFailed as error:
-        return Refusal(kind="failed", reason=str(error))
+        return Refusal(kind="failed", reason=_text(error))
+
+
+def _text(error: Exception) -> str:
+    """The message as valid Unicode: a file name that is none would make the record unwritable."""
+    return str(error).encode(errors="backslashreplace").decode()
 
 
 def _version(package: str) -> str | None:

@@ -65,10 +65,15 @@ class Engine:
 
 def engine(name: str, gpu: str) -> Engine:
     """The row of engine `name` as it holds on `gpu`. Raises UnknownFact naming the closest engines."""
+    return _engine(engine_key(name), gpu)
+
+
+def engine_key(name: str) -> str:
+    """The row's own spelling of `name`. Raises UnknownFact naming the closest engines."""
     by_folded = {key.casefold(): key for key in engine_names()}
     if name.casefold() not in by_folded:
         raise UnknownFact("engine", name, engine_names())
-    return _engine(by_folded[name.casefold()], gpu)
+    return by_folded[name.casefold()]
 
 
 def engine_names() -> tuple[str, ...]:
@@ -79,7 +84,8 @@ def engine_names() -> tuple[str, ...]:
 @functools.cache
 def _engine(key: str, gpu: str) -> Engine:
     row = dict(_tables()[key])
-    overrides = row.pop("gpu", {}).get(gpu, {})
+    by_gpu = row.pop("gpu", {})
+    overrides = next((values for kind, values in by_gpu.items() if kind.casefold() == gpu.casefold()), {})
     merged: dict[str, Any] = {**row, **overrides, "key": key}
     known = {field.name for field in fields(Engine)}
     if unknown := set(merged) - known:

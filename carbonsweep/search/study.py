@@ -6,10 +6,11 @@ is told complete, infeasible and with a penalty, because a failed state teaches 
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carbonsweep.domain import Configuration, TrialRecord
-from carbonsweep.records import is_failure
+from carbonsweep.records import is_failure, write_atomically
 from carbonsweep.search.objectives import Question
 from carbonsweep.search.space import Space
 
@@ -65,9 +66,14 @@ class Search:
             directions=["maximize" if o.sign < 0 else "minimize" for o in question.objectives],
             load_if_exists=True,
         )
-        self._told = {configuration for t in self.study.trials if (configuration := _finished(t)) is not None}
-        self._close_stale()
+        # A finished trial counts only while its record does: the records are the truth, the journal follows them.
+        self._told = {
+            configuration
+            for t in self.study.trials
+            if (configuration := _finished(t)) is not None and known(configuration) is not None
+        }
         self.reused = self._tell_known()
+        self._close_stale()
 
     @property
     def told(self) -> int:
@@ -89,12 +95,7 @@ class Search:
             if not self._is_taken(configuration):
                 self._running[configuration] = asked
                 return configuration
-            # Known already: the sampler is told again, so that it moves on; in flight: nothing is known yet.
-            record = self._known(configuration)
-            if record is None:
-                _tell(self.study, asked, state=TrialState.FAIL)
-            else:
-                self._tell_outcome(asked, record)
+            self._pass_over(asked, configuration)
         return self._enqueue_untried()
 
     def tell(self, record: TrialRecord) -> None:
@@ -146,18 +147,30 @@ class Search:
         """Trials an interrupted sweep left running: failed, and their configurations first in the queue."""
         for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(stale.number, state=TrialState.FAIL)
-            if stale.params and Configuration(**stale.params) not in self._told:
+            # Killed while it was asked for, a trial has some of its parameters only: nothing to repeat.
+            if stale.params.keys() == self._distributions.keys() and Configuration(**stale.params) not in self._told:
                 self.study.enqueue_trial(stale.params)
 
     def _enqueue_untried(self) -> Configuration | None:
         untried = [c for c in self._space.configurations() if not self._is_taken(c)]
         if not untried:
             return None
-        configuration = self._random.choice(untried)
-        self.study.enqueue_trial(_params(configuration))
-        asked = self.study.ask(self._distributions)
-        self._running[configuration] = asked
-        return configuration
+        self.study.enqueue_trial(_params(self._random.choice(untried)))
+        while True:  # until the queue reaches it: an earlier sweep may have left some there
+            asked = self.study.ask(self._distributions)
+            configuration = Configuration(**asked.params)
+            if not self._is_taken(configuration):
+                self._running[configuration] = asked
+                return configuration
+            self._pass_over(asked, configuration)
+
+    def _pass_over(self, asked: optuna.Trial, configuration: Configuration) -> None:
+        """Known already: the sampler is told again, so that it moves on; in flight or failed: nothing is known."""
+        record = self._known(configuration)
+        if record is None:
+            _tell(self.study, asked, state=TrialState.FAIL)
+        else:
+            self._tell_outcome(asked, record)
 
     def _is_taken(self, configuration: Configuration) -> bool:
         return configuration in self._told or configuration in self._running
@@ -182,8 +195,33 @@ def sampler(space: Space, trials: int, seed: int) -> BaseSampler:
 
 
 def journal(folder: Path) -> BaseStorage:
-    """The study file of an output folder; optuna-dashboard opens it."""
-    return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    """The study file of an output folder; optuna-dashboard opens it. Raises StorageFailed.
+
+    A line cut short by a crash would make the file unreadable with the next one written, so everything from the first
+    damaged line on is set aside: what it said is in the records.
+    """
+    path = folder / JOURNAL
+    if path.exists():
+        content = path.read_bytes()
+        whole = _whole_lines(content)
+        if len(whole) < len(content):
+            write_atomically(folder / f"{JOURNAL}.damaged", content[len(whole) :])
+            write_atomically(path, whole)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _whole_lines(content: bytes) -> bytes:
+    """The longest beginning that is lines of JSON objects."""
+    end = 0
+    for line in content.splitlines(keepends=True):
+        try:
+            whole = line.endswith(b"\n") and isinstance(json.loads(line), dict)
+        except (ValueError, RecursionError):
+            whole = False
+        if not whole:
+            break
+        end += len(line)
+    return content[:end]
 
 
 def told_values(record: TrialRecord, question: Question) -> tuple[list[float], dict[str, float]]:
@@ -207,14 +245,9 @@ def _finished(frozen: FrozenTrial) -> Configuration | None:
 
 
 def _tell(study: optuna.Study, asked: optuna.Trial, **outcome: Any) -> None:
-    """`Study.tell`, for the exhaustive sampler too: with nothing left to try it stops an optimize loop we do not run."""
+    """`Study.tell`; the exhaustive sampler, with nothing left to try, would stop an optimize loop that we do not run."""
     try:
         study.tell(asked, **outcome)
     except RuntimeError:
         if not study.trials[asked.number].state.is_finished():
             raise
-
-
-def constraints_of(frozen: FrozenTrial) -> Mapping[str, float]:
-    """Violations an Optuna trial was told with."""
-    return frozen.constraints

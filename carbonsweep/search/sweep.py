@@ -6,6 +6,7 @@ the truth, so its experiment folder is temporary, and an interrupted sweep is co
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -47,13 +48,14 @@ def sweep(
     out: OutputFolder,
     observe: Observer,
     address: str | None = None,
-) -> int:
-    """Run every trial `search` hands out; returns how many ended without a record (their worker died).
+) -> list[str]:
+    """Run every trial `search` hands out; returns why some ended without a record (their worker died), one entry each.
 
     Each record is made durable in `out`, then told to the search, then shown to `observe`. `address` names a running
     Ray cluster ("auto", "host:port"); None starts one on this machine, bound to it. Raises StorageFailed when a record
     cannot be written, and passes KeyboardInterrupt on after the workers have ended.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     _connect(address)
     searcher = _SearchFromStudy(search, out, observe)
     try:
@@ -69,13 +71,19 @@ def sweep(
                     reuse_actors=True,
                     max_concurrent_trials=max(1, int(ray.cluster_resources().get("CPU", 1))),
                 ),
-                run_config=tune.RunConfig(name="sweep", storage_path=scratch, verbose=0),
+                run_config=tune.RunConfig(
+                    name="sweep",
+                    storage_path=scratch,
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    callbacks=[_Deaths(searcher)],
+                ),
             ).fit()
     finally:
         ray.shutdown()
     if searcher.fatal is not None:
         raise searcher.fatal
-    return searcher.lost
+    return sorted(searcher.lost.values())
 
 
 class _TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
@@ -95,14 +103,14 @@ class _TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
 
 
 class _SearchFromStudy(Searcher):  # type: ignore[misc]  # ray ships no types
-    """Tune's searcher interface over a `Search`. Exceptions raised in here would be swallowed by Tune: they are kept."""
+    """Tune's searcher interface over a `Search`. Tune would swallow an exception raised in here: it is kept."""
 
     def __init__(self, search: Search, out: OutputFolder, observe: Observer) -> None:
         super().__init__()
         self._search, self._out, self._observe = search, out, observe
         self._running: dict[str, Configuration] = {}
         self.fatal: CarbonsweepError | None = None
-        self.lost = 0
+        self.lost: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         configuration = None if self.fatal else self._search.suggest()
@@ -116,7 +124,7 @@ class _SearchFromStudy(Searcher):  # type: ignore[misc]  # ray ships no types
         if configuration is None:
             return
         if error or not result or "record" not in result:
-            self.lost += 1
+            self.lost.setdefault(trial_id, "no result")
             self._search.abandon(configuration)
             return
         try:
@@ -127,11 +135,29 @@ class _SearchFromStudy(Searcher):  # type: ignore[misc]  # ray ships no types
         except CarbonsweepError as fatal:
             self.fatal = fatal
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher into the experiment folder; that copy is never read, and a live study has locks."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal is the truth."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: a sweep is continued from its journal, never from Tune's pickle."""
+
+
+class _Deaths(tune.Callback):  # type: ignore[misc]  # ray ships no types
+    """Keeps why a trial died: Tune would print a traceback and tell the searcher nothing."""
+
+    def __init__(self, searcher: _SearchFromStudy) -> None:
+        self._searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_error()
+        self._searcher.lost[trial.trial_id] = type(error).__name__ if error is not None else "unknown"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 def _connect(address: str | None) -> None:

@@ -1,0 +1,220 @@
+"""The exact answer over the modelled space: every configuration predicted and priced as arrays, without Ray.
+
+Only the configurations an answer shows become records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonsweep.answer import CLOSEST, RUNNERS_UP, Answer, front_objectives
+from carbonsweep.bench.roofline import Array, Prediction, RooflineBench, predict
+from carbonsweep.carbon.embodied import embodied_carbon, presets_covering
+from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
+from carbonsweep.domain import Configuration, Scenario, TrialRecord, Workload
+from carbonsweep.pareto import front, hypervolume, reference_point
+from carbonsweep.search.objectives import Objective, Question
+from carbonsweep.search.space import Space
+from carbonsweep.trial import trial
+from carbonsweep.units import TOKENS_PER_KILO
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The whole modelled space: configurations, losses of shape (n, objectives) with +inf where there is none.
+
+    `front_losses` holds the axes of the front; `excess` the worst relative excess over a limit, 0 or less: feasible.
+    """
+
+    configurations: tuple[Configuration, ...]
+    quantities: _Quantities
+    losses: Array
+    front_losses: Array
+    excess: Array
+    measurable: NDArray[np.bool_]
+    supported: NDArray[np.bool_]
+
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        return self.measurable & (self.excess <= 0)
+
+    def counts(self) -> dict[str, int]:
+        """How many configurations ended how; a model never fails."""
+        return {
+            "feasible": int(self.feasible.sum()),
+            "infeasible": int((self.measurable & ~self.feasible).sum()),
+            "does_not_fit": int((self.supported & ~self.measurable).sum()),
+            "unsupported": int((~self.supported).sum()),
+            "failed": 0,
+        }
+
+
+def plan(space: Space, workload: Workload, question: Question) -> Plan:
+    """Predict and price every configuration of `space` on the device model. Raises as `predict` and `footprint`."""
+
+    configurations = tuple(space.configurations())
+    predicted = predict(configurations, workload)
+    measurable = predicted.supported & predicted.fits
+    quantities = _Quantities.of(configurations, predicted, workload)
+    scenario = question.scenario
+
+    def losses(asked: Sequence[Objective]) -> Array:
+        columns = [objective.sign * quantities.value(objective.name, scenario) for objective in asked]
+        return np.where(measurable[:, None], np.stack(columns, axis=1), np.inf)
+
+    limits = question.slo.limits()
+    times = {"ttft_s": quantities.ttft_s, "tpot_s": quantities.tpot_s, "prompt_latency_s": quantities.latency_s}
+    excess = np.full(len(configurations), -np.inf)
+    for name, limit in limits.items():
+        excess = np.maximum(excess, times[name] / limit - 1)
+    return Plan(
+        configurations=configurations,
+        quantities=quantities,
+        losses=losses(question.objectives),
+        front_losses=losses(front_objectives(question)),
+        excess=excess,
+        measurable=measurable,
+        supported=predicted.supported,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Quantities:
+    """Arrays of shape (configurations,): what the objectives are made of."""
+
+    configurations: tuple[Configuration, ...]
+    ttft_s: Array
+    decode_s: Array
+    energy_j: Array
+    idle_w: Array
+    batch: Array
+    count: Array
+    prompt_tokens: Array
+    output_tokens: int
+
+    @classmethod
+    def of(cls, configurations: tuple[Configuration, ...], predicted: Prediction, workload: Workload) -> _Quantities:
+
+        return cls(
+            configurations=configurations,
+            ttft_s=predicted.prefill_s,
+            decode_s=predicted.decode_s,
+            energy_j=predicted.prefill_w * predicted.prefill_s + predicted.decode_w * predicted.decode_s,
+            idle_w=predicted.idle_w,
+            batch=np.array([c.batch_size for c in configurations], dtype=float),
+            count=np.array([c.gpu_count for c in configurations], dtype=float),
+            prompt_tokens=predicted.real_prompt_tokens,
+            output_tokens=workload.output_tokens,
+        )
+
+    @property
+    def tpot_s(self) -> Array:
+        return self.decode_s / (self.output_tokens - 1)
+
+    @property
+    def latency_s(self) -> Array:
+        return self.ttft_s + self.decode_s
+
+    def value(self, objective: str, scenario: Scenario) -> Array:
+        """The objective's value, as `Objective.value` gives it for one measurement."""
+        match objective:
+            case "carbon":
+                return self._total_g(scenario) / self._units(scenario)
+            case "energy":
+                return self.energy_j / self._units(scenario)
+            case "latency":
+                return self.latency_s
+            case "ttft":
+                return self.ttft_s
+            case "tpot":
+                return self.tpot_s
+            case "throughput":
+                return self.batch * self.output_tokens / self.latency_s
+        raise ValueError(f"objective {objective} has no array form")
+
+    def _total_g(self, scenario: Scenario) -> Array:
+
+        kg = {gpu: embodied_carbon(gpu, scenario.embodied).kg for gpu in {c.gpu for c in self.configurations}}
+        operational_g = batch_operational_g(
+            energy_j=self.energy_j,
+            busy_s=self.latency_s,
+            idle_w=self.idle_w,
+            gpu_count=self.count,
+            scenario=scenario,
+        )
+        embodied_g = batch_embodied_g(
+            embodied_kg=np.array([kg[c.gpu] for c in self.configurations]),
+            busy_s=self.latency_s,
+            gpu_count=self.count,
+            scenario=scenario,
+        )
+        return operational_g + embodied_g
+
+    def _units(self, scenario: Scenario) -> Array:
+
+        output_tokens = self.batch * self.output_tokens
+        return {
+            "1k-output-tokens": output_tokens / TOKENS_PER_KILO,
+            "output-token": output_tokens,
+            "prompt": self.batch,
+            "prompt-token": self.prompt_tokens,
+        }[scenario.functional_unit]
+
+
+def shown(planned: Plan, workload: Workload, question: Question) -> list[TrialRecord]:
+    """Records of the configurations the answer can show: with them alone it is the answer over the whole space.
+
+    Best and runners-up, best per model and per embodied preset, the front and the worst of each of its axes (they set
+    the hypervolume's reference), and the closest misses.
+    """
+    bench = RooflineBench()
+    return [trial(bench, planned.configurations[i], workload) for i in sorted(_shown_indices(planned, question))]
+
+
+def _shown_indices(planned: Plan, question: Question) -> set[int]:
+
+    measurable = np.flatnonzero(planned.measurable)
+    feasible = np.flatnonzero(planned.feasible)
+    if not len(measurable):
+        return set(range(min(CLOSEST, len(planned.configurations))))
+    if not len(feasible):
+        return set(measurable[np.argsort(planned.excess[measurable], kind="stable")[:CLOSEST]].tolist())
+    ranked = feasible[np.lexsort(planned.losses[feasible].T[::-1])]
+    indices = set(ranked[: 1 + RUNNERS_UP].tolist())
+    first_of_model: dict[str, int] = {}
+    for i in ranked.tolist():
+        first_of_model.setdefault(planned.configurations[i].model, i)
+    indices |= set(first_of_model.values())
+    axes = planned.front_losses[feasible]
+    indices |= set(feasible[front(axes)].tolist()) | set(feasible[np.argmax(axes, axis=0)].tolist())
+    return indices | set(_preset_winners(planned, question, feasible))
+
+
+def _preset_winners(planned: Plan, question: Question, feasible: NDArray[np.intp]) -> list[int]:
+    """The best configuration under each embodied preset that knows every feasible GPU kind."""
+    if question.objectives[0].name != "carbon":
+        return []
+    kinds = {planned.configurations[i].gpu for i in feasible.tolist()}
+    scenarios = [dataclasses.replace(question.scenario, embodied=preset) for preset in presets_covering(kinds)]
+    return [int(feasible[np.argmin(planned.quantities.value("carbon", s)[feasible])]) for s in scenarios]
+
+
+def regret(found: Answer, planned: Plan) -> float | None:
+    """How far a sweep's answer is from the exact one, relative to it; None where either has no feasible point.
+
+    One objective: excess of the loss over the smallest. Several: share of the true front's hypervolume that is missing.
+    """
+    if not planned.feasible.any() or found.best is None:
+        return None
+    losses = planned.losses[planned.feasible]
+    if len(found.question.objectives) == 1:
+        # Both sides from the arrays: the same configuration is then exactly 0, not the rounding of two sums.
+        chosen = planned.losses[planned.configurations.index(found.best.record.configuration), 0]
+        return float((chosen - losses.min()) / abs(losses.min()))
+    reference = reference_point(losses)
+    true = hypervolume(losses[front(losses)], reference)
+    return 1 - hypervolume([candidate.losses for candidate in found.front], reference) / true

@@ -1,0 +1,266 @@
+"""What a person sees: lines, a progress bar, the answer as tables. The answer is on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from carbonsweep.answer import Answer, Candidate, counts
+from carbonsweep.domain import Configuration, Footprint, FunctionalUnit, TrialRecord
+from carbonsweep.search.objectives import Question, worst_excess
+
+UNITS: Final[Mapping[FunctionalUnit, str]] = {
+    "1k-output-tokens": "1,000 output tokens",
+    "output-token": "output token",
+    "prompt": "prompt",
+    "prompt-token": "prompt token",
+}
+PLAIN_WIDTH: Final = 120
+"""Columns of a table nobody watches: in a file or a pipe there is no terminal to ask."""
+LIMIT_NAMES: Final = {"ttft_s": "TTFT", "tpot_s": "TPOT", "prompt_latency_s": "prompt latency"}
+
+
+def say(line: str) -> None:
+    """One line of the answer, on stdout."""
+    print(line, flush=True)
+
+
+def warn(line: str) -> None:
+    """One line beside the answer, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def grams(value_g: float | None) -> str:
+    """Three significant digits with the prefix that keeps them readable; None is 'unknown'."""
+    if value_g is None:
+        return "unknown"
+    for factor, unit in ((1e-3, "kg"), (1.0, "g"), (1e3, "mg"), (1e6, "µg")):
+        if value_g * factor >= 1 or unit == "µg":
+            return f"{value_g * factor:.3g} {unit}"
+    raise AssertionError("unreachable: the last unit takes everything")
+
+
+def seconds(value_s: float) -> str:
+    """Milliseconds below one second."""
+    return f"{value_s * 1e3:.3g} ms" if value_s < 1 else f"{value_s:.3g} s"
+
+
+class TrialProgress:
+    """Follows a sweep: a bar where somebody watches, a plain line every tenth of the way where nobody does."""
+
+    def __init__(self, total: int, question: Question) -> None:
+        self._total, self._question = total, question
+        self._counts = {"done": 0, "infeasible": 0, "failed": 0}
+        self._best: tuple[float, TrialRecord] | None = None
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> TrialProgress:
+        console = Console(stderr=True)
+        if console.is_terminal and self._total:
+            self._bar = Progress(
+                TextColumn("trials"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[best]}"),
+                console=console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("trials", total=self._total, best="starting workers")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, record: TrialRecord) -> None:
+        """Count one finished trial."""
+        self._counts["done"] += 1
+        measurement = record.measurement
+        if measurement is None:
+            failed = record.refusal is not None and record.refusal.kind == "failed"
+            self._counts["failed" if failed else "infeasible"] += 1
+            if failed and record.refusal is not None:
+                warn(f"failed: {record.configuration}: {record.refusal.reason}")
+        elif not self._question.slo.is_met(measurement):
+            self._counts["infeasible"] += 1
+        else:
+            loss = self._question.losses(measurement)[0]
+            if self._best is None or loss < self._best[0]:
+                self._best = (loss, record)
+        self._show()
+
+    def _show(self) -> None:
+        done = self._counts["done"]
+        best = "nothing feasible yet" if self._best is None else f"best so far: {self._best[1].configuration}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, best=escape(best))
+        elif done == self._total or done % max(1, self._total // 10) == 0:
+            infeasible, failed = self._counts["infeasible"], self._counts["failed"]
+            warn(f"{done}/{self._total} trials, {infeasible} infeasible, {failed} failed; {best}")
+
+
+def show_answer(answer: Answer, document: Mapping[str, Any]) -> None:
+    """Print the whole answer; `document` carries what only the command knows (counts, regret)."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    unit = UNITS[answer.question.scenario.functional_unit]
+    if answer.best is None:
+        _show_nothing_feasible(console, answer)
+    else:
+        _show_best(answer.best, answer.question, unit)
+        if answer.runners_up:
+            console.print(_table("Runners-up", answer.runners_up, answer.question))
+        if len(answer.best_per_model) > 1:
+            console.print(_table("Best per model", list(answer.best_per_model.values()), answer.question))
+            if answer.question.objectives[0].name in ("carbon", "energy"):
+                say("A smaller model always wins on carbon: compare models of equal quality.")
+        if answer.presets:
+            console.print(_preset_table(answer, unit))
+        names = " and ".join(objective.label for objective in answer.front_objectives)
+        say(f"Pareto front over {names}: {len(answer.front)} configurations.")
+    _show_footing(answer, document)
+
+
+def _show_best(best: Candidate, question: Question, unit: str) -> None:
+    say(f"Best ({question.objectives[0].label}): {best.record.configuration}")
+    for line in _best_lines(best, question, unit):
+        say(f"  {line}")
+
+
+def _best_lines(best: Candidate, question: Question, unit: str) -> Iterable[str]:
+    measurement, footprint = best.measurement, best.footprint
+    if footprint is None:
+        no_region = question.scenario.intensity is None
+        why = "no --region given" if no_region else "no meter read its energy (--assume-power-w W would price it)"
+        yield f"carbon          unknown: {why}"
+    else:
+        per_prompt_g = footprint.total_g * _prompts_per_unit(best, question)
+        assumed = ", energy ASSUMED, not measured" if footprint.assumed else ""
+        yield f"carbon          {grams(footprint.total_g)} per {unit}, {grams(per_prompt_g)} per prompt{assumed}"
+        yield f"  operational   {_range(footprint, 'operational')} (95 % interval of the energy)"
+        yield f"  embodied      {_range(footprint, 'embodied')} (over all embodied presets)"
+    yield f"TTFT            {seconds(measurement.ttft_s)}{_distance(best, question, 'ttft_s')}"
+    yield f"TPOT            {seconds(measurement.tpot_s)}{_distance(best, question, 'tpot_s')}"
+    latency = seconds(measurement.prompt_latency_s)
+    yield f"prompt latency  {latency}{_distance(best, question, 'prompt_latency_s')}"
+    yield f"throughput      {measurement.throughput:.4g} output tokens/s"
+    yield f"error           {measurement.error_source}"
+
+
+def _prompts_per_unit(candidate: Candidate, question: Question) -> float:
+    from carbonsweep.carbon.footprint import functional_units
+
+    return functional_units(candidate.measurement, question.scenario.functional_unit) / candidate.measurement.batch_size
+
+
+def _range(footprint: Footprint, part: str) -> str:
+    value, low, high = (getattr(footprint, f"{part}{name}_g") for name in ("", "_low", "_high"))
+    return f"{grams(value)}, {grams(low)} to {grams(high)}"
+
+
+def _distance(candidate: Candidate, question: Question, name: str) -> str:
+    excess = candidate.excess.get(name)
+    if excess is None:
+        return ""
+    side = "above" if excess > 0 else "below"
+    return f", {abs(excess):.1%} {side} the limit of {seconds(question.slo.limits()[name])}"
+
+
+def _show_nothing_feasible(console: Console, answer: Answer) -> None:
+    say("Nothing feasible: no configuration meets every limit.")
+    if not answer.closest:
+        say("Nothing could be measured at all: every configuration was refused (does not fit, or is not supported).")
+        for record in answer.refused[:3]:
+            reason = "unknown" if record.refusal is None else record.refusal.reason
+            say(f"  {record.configuration}: {reason}")
+        return
+    table = _plain_table("Closest misses", "configuration", "worst excess", "misses")
+    for candidate in answer.closest:
+        misses = [
+            f"{LIMIT_NAMES[name]} {seconds(getattr(candidate.measurement, name))}"
+            f"{_distance(candidate, answer.question, name)}"
+            for name, excess in candidate.excess.items()
+            if excess > 0
+        ]
+        configuration = escape(str(candidate.record.configuration))
+        table.add_row(configuration, f"{worst_excess(candidate.excess):+.1%}", escape("; ".join(misses)))
+    console.print(table)
+
+
+def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:
+    columns: dict[str, Callable[[Candidate], str]] = {
+        **_configuration_columns([c.record.configuration for c in rows]),
+        "carbon": lambda c: grams(None if c.footprint is None else c.footprint.total_g),
+        "embodied": lambda c: (
+            "unknown" if c.footprint is None else f"{c.footprint.embodied_g / c.footprint.total_g:.0%}"
+        ),
+        "TTFT": lambda c: seconds(c.measurement.ttft_s),
+        "TPOT": lambda c: seconds(c.measurement.tpot_s),
+        "latency": lambda c: seconds(c.measurement.prompt_latency_s),
+    }
+    for i, objective in enumerate(question.objectives):
+        if objective.name in ("energy", "throughput"):
+            columns[f"{objective.label}, {objective.unit}"] = lambda c, i=i: f"{c.values[i]:.4g}"  # type: ignore[misc]
+    table = _plain_table(title, *columns)
+    for candidate in rows:
+        table.add_row(*(cell(candidate) for cell in columns.values()))
+    return table
+
+
+def _configuration_columns(configurations: Sequence[Configuration]) -> dict[str, Callable[[Candidate], str]]:
+    """Model, GPU and batch size always; the other axes where they differ between the rows."""
+    headings = {"model": "model", "gpu": "GPU", "gpu_count": "GPUs", "batch_size": "batch", "dtype": "dtype"}
+    headings["engine"] = "engine"
+    always = ("model", "gpu", "batch_size")
+
+    def cell(field: str) -> Callable[[Candidate], str]:
+        return lambda candidate: escape(str(getattr(candidate.record.configuration, field)))
+
+    return {
+        heading: cell(field)
+        for field, heading in headings.items()
+        if field in always or len({getattr(configuration, field) for configuration in configurations}) > 1
+    }
+
+
+def _plain_table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _preset_table(answer: Answer, unit: str) -> Table:
+    table = _plain_table("If embodied carbon is counted by another preset", "preset", f"per {unit}", "best", "")
+    for view in answer.presets:
+        used = "this answer" if view.preset == answer.question.scenario.embodied else ""
+        changed = "" if view.best is answer.best else "another best"
+        best = escape(str(view.best.record.configuration))
+        table.add_row(view.preset, grams(view.total_g), best, used or changed)
+    return table
+
+
+def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
+    counted = document.get("counts") or counts(answer)
+    say(
+        f"Configurations: {counted['feasible']} feasible, {counted['infeasible']} over a limit, "
+        f"{counted['does_not_fit']} do not fit, {counted['unsupported']} unsupported, {counted['failed']} failed."
+    )
+    scenario = answer.question.scenario
+    if scenario.intensity is not None:
+        say(f"Carbon intensity: {scenario.intensity.g_per_kwh:g} g/kWh ({scenario.intensity.source}).")
+        say(f"Embodied preset: {scenario.embodied}. PUE {scenario.pue:g}, utilisation {scenario.utilisation:g}.")
+    if document.get("regret") is not None:
+        say(f"Regret against the exact optimum of the model: {document['regret']:.3g}")

@@ -1,0 +1,225 @@
+"""`python -m carbonsweep.tune`: the main job. Trials through Ray Tune and Optuna, records, the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from carbonsweep import options
+
+if TYPE_CHECKING:
+    from carbonsweep.bench import Bench
+    from carbonsweep.domain import Configuration, TrialRecord, Workload
+    from carbonsweep.records import OutputFolder
+    from carbonsweep.search.objectives import Question
+    from carbonsweep.search.space import Space
+    from carbonsweep.search.study import Search
+
+DEFAULT_TRIALS: Final = 256
+"""Spaces up to this size are exhausted unless --trials says otherwise; larger ones are sampled this many times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What is asked of one sweep, and which records of a folder answer it."""
+
+    bench: Bench
+    space: Space
+    question: Question
+    workload: Workload
+    name: str
+
+    def known(self, folder: OutputFolder, configuration: Configuration) -> TrialRecord | None:
+        """A reusable record of `configuration`; a failure is none, it is tried again."""
+        from carbonsweep.records import is_failure
+
+        record = folder.records.get(self._key(configuration))
+        return None if record is None or is_failure(record) else record
+
+    def records(self, folder: OutputFolder) -> list[TrialRecord]:
+        """Every record of the space, failures included, in the space's order."""
+        keys = (self._key(configuration) for configuration in self.space.configurations())
+        return [folder.records[key] for key in keys if key in folder.records]
+
+    def _key(self, configuration: Configuration) -> str:
+        from carbonsweep.domain import record_key
+
+        return record_key(configuration, self.workload.summary(), self.bench.identity(configuration))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m carbonsweep.tune --objective carbon --region QC
+  python -m carbonsweep.tune --objective carbon,latency --region CISO --slo-tpot 0.1
+  python -m carbonsweep.tune --region DE --gpus T4,L4,A100-80,H100 --engine healthy --trials 100
+  python -m carbonsweep.tune --bench transformers --models smollm2-135m --objective latency --batch-sizes 1,2,4,8
+  python -m carbonsweep.tune --experiment experiments/which_gpu_in_quebec.toml
+
+\b
+Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
+4 nothing could be measured, or storage failed; 130 interrupted.
+"""
+)
+@options.experiment_option
+@options.question_options
+@options.space_options
+@options.workload_options
+@options.scenario_options
+@click.option(
+    "--bench",
+    type=click.Choice(["auto", "roofline", "transformers"]),
+    default="auto",
+    show_default=True,
+    help="roofline models, transformers measures; auto measures where there is a GPU, else models.",
+)
+@click.option("--weights", default="auto", show_default=True, help="auto, random, a folder, a GGUF file or a hub id.")
+@click.option("--trials", type=click.IntRange(1), help=f"Configurations to try. [default: all up to {DEFAULT_TRIALS}]")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: results/<study>]")
+@click.option("--address", help="Running Ray cluster (auto, host:port). [default: start one on this machine]")
+def command(
+    objective: tuple[str, ...],
+    slo_ttft: float | None,
+    slo_tpot: float | None,
+    slo_latency: float | None,
+    models: tuple[str, ...] | None,
+    gpus: tuple[str, ...] | None,
+    gpu_counts: tuple[int, ...],
+    batch_sizes: tuple[int, ...],
+    dtypes: tuple[str, ...] | None,
+    engine: tuple[str, ...] | None,
+    prompts: Path | None,
+    output_tokens: int,
+    seed: int,
+    bench: str,
+    weights: str,
+    trials: int | None,
+    out: Path | None,
+    address: str | None,
+    **scenario_options: Any,
+) -> int:
+    """Find the configuration that serves tokens with the least carbon (or another objective) under latency limits."""
+    from carbonsweep import benches, inputs, terminal
+    from carbonsweep.search.objectives import objectives, study_name
+    from carbonsweep.search.space import space
+
+    objectives(objective)  # a typo is reported before anything is probed or loaded
+    chosen = benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engine)
+    searched = space(
+        models=models or inputs.DEFAULT_MODELS,
+        gpus=chosen.gpus,
+        gpu_counts=gpu_counts,
+        batch_sizes=batch_sizes,
+        dtypes=chosen.dtypes,
+        engines=chosen.engines,
+    )
+    question = inputs.question(
+        objective=objective,
+        slo_ttft=slo_ttft,
+        slo_tpot=slo_tpot,
+        slo_latency=slo_latency,
+        scenario=inputs.scenario(scenario_options, searched.gpus),
+    )
+    benches.require_energy(chosen.bench, searched, question)
+    workload = inputs.workload(prompts=prompts, output_tokens=output_tokens, seed=seed)
+    name = study_name(searched, question, workload.summary().digest, chosen.bench.name)
+    terminal.say(chosen.statement)
+    return _run(
+        Sweep(bench=chosen.bench, space=searched, question=question, workload=workload, name=name),
+        out=out or Path("results") / name,
+        trials=trials or min(searched.size, DEFAULT_TRIALS),
+        seed=seed,
+        address=address,
+    )
+
+
+def _run(asked: Sweep, *, out: Path, trials: int, seed: int, address: str | None) -> int:
+    """Sweep, answer, write; an interrupted sweep answers from what it has and says so."""
+    from carbonsweep import terminal
+    from carbonsweep.errors import EXIT_ANSWER, EXIT_INTERRUPTED, EXIT_NOTHING_FEASIBLE
+    from carbonsweep.records import OutputFolder
+    from carbonsweep.search.study import Search, journal
+
+    with OutputFolder(out) as folder:
+        for damaged in folder.damaged:
+            terminal.warn(f"{out}/records.jsonl line {damaged.number} is damaged and was set aside: {damaged.reason}")
+        search = Search(
+            space=asked.space,
+            question=asked.question,
+            name=asked.name,
+            trials=trials,
+            seed=seed,
+            known=lambda configuration: asked.known(folder, configuration),
+            storage=journal(folder.folder),
+        )
+        terminal.say(
+            f"Space: {asked.space.size} configurations; {search.told} known from before, {search.remaining} to run; "
+            f"records in {out}"
+        )
+        try:
+            lost = _sweep(asked, search, folder, address)
+        except KeyboardInterrupt:
+            if asked.records(folder):
+                _answer(asked, folder, complete=False)
+            terminal.warn(f"interrupted: {len(asked.records(folder))} finished trials are kept; run it again to go on")
+            return EXIT_INTERRUPTED
+        if lost:
+            why = ", ".join(sorted(set(lost)))
+            terminal.warn(f"{len(lost)} trials ended without a result ({why}); run it again to retry them")
+        return EXIT_ANSWER if _answer(asked, folder, complete=not lost) else EXIT_NOTHING_FEASIBLE
+
+
+def _sweep(asked: Sweep, search: Search, folder: OutputFolder, address: str | None) -> list[str]:
+    """Run what is left; Ray is not even imported when nothing is."""
+    from carbonsweep import terminal
+
+    if not search.remaining:
+        return []
+    with terminal.TrialProgress(search.remaining, asked.question) as progress:
+        from carbonsweep.search.sweep import sweep
+
+        return sweep(
+            search=search,
+            bench=asked.bench,
+            workload=asked.workload,
+            out=folder,
+            observe=progress.advance,
+            address=address,
+        )
+
+
+def _answer(asked: Sweep, folder: OutputFolder, *, complete: bool) -> bool:
+    """Answer from the records of this sweep, write it and print it; whether anything is feasible."""
+    from carbonsweep import exact, results, terminal
+    from carbonsweep.answer import answer, document
+
+    records = asked.records(folder)
+    found = answer(records, asked.question)
+    modelled = asked.bench.name == "roofline"
+    regret = exact.regret(found, exact.plan(asked.space, asked.workload, asked.question)) if modelled else None
+    notes = {
+        "complete": complete,
+        "study": asked.name,
+        "space": {axis: list(choices) for axis, choices in asked.space.axes().items()},
+        "workload": records[0].workload,
+        "records": [record.key for record in records],
+    }
+    written = results.plain(document(found, regret=regret, notes=notes))
+    results.write(folder.folder, found, written)
+    terminal.show_answer(found, written)
+    terminal.say(
+        f"Written to {folder.folder}: {', '.join(results.written(found))}; study.journal for optuna-dashboard."
+    )
+    return found.best is not None
+
+
+def main() -> None:
+    """Console entry: run and exit."""
+    options.run(command, name="python -m carbonsweep.tune")
+
+
+if __name__ == "__main__":
+    main()
