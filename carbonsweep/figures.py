@@ -98,14 +98,15 @@ def embodied_figure(answer: Answer) -> Figure | None:
         best_of_gpu.setdefault(candidate.record.configuration.gpu, (candidate, footprint))
     unit, factor = mass_unit(footprint.total_g for _, footprint in (*best_of_model.values(), *best_of_gpu.values()))
     with matplotlib.rc_context({"text.parse_math": False}):
+        best_by = f"by {answer.question.objectives[0].label}"
         bars = max(len(best_of_model), len(best_of_gpu))
         page = _Page.of(2, height_in=max(1.6, 0.55 * bars + 0.4))
         per = PER_UNIT[answer.question.scenario.functional_unit]
         for i, (kind, best) in enumerate((("model", best_of_model), ("GPU kind", best_of_gpu))):
             axes = page.axes(i)
-            _draw_bars(axes, best, factor, rows=bars)
-            axes.set_title(f"Best configuration of each {kind}", loc="left", fontsize=11, fontweight="bold")
-            axes.set_xlabel(f"{unit} CO2e per {per}")
+            _draw_bars(axes, answer, best, factor, rows=bars)
+            axes.set_title(f"Best configuration of each {kind} ({best_by})", loc="left", fontsize=11, fontweight="bold")
+            axes.set_xlabel(f"{unit} CO2e per {per}", fontsize=9.5)
         page.footer(footer(answer))
         page.legend(_bar_entries())
         return page.figure
@@ -161,8 +162,8 @@ def digits(value: float, significant: int = 3) -> str:
         return f"{value:g}"
     if not 1e-4 <= abs(value) < 1e7:
         return f"{value:.{significant - 1}e}"
-    places = significant - 1 - math.floor(math.log10(abs(value)))
-    return f"{round(value, places):,.{max(0, places)}f}"
+    rounded = float(f"{value:.{significant - 1}e}")
+    return f"{rounded:,.{max(0, significant - 1 - math.floor(math.log10(abs(rounded))))}f}"
 
 
 _Priced = tuple[Candidate, Footprint]
@@ -264,9 +265,9 @@ class _Style:
         if 2 in fronts:
             entries.append(Line2D([], [], color=FRONT_COLOUR, linewidth=1.3, label="Pareto front"))
         if fronts - {2}:
-            entries.append(_sign("o", "on the Pareto front", color=FRONT_COLOUR, markerfacecolor="none", markersize=11))
+            entries.append(_sign("o", "on the Pareto front", color=FRONT_COLOUR, markerfacecolor="none", markersize=9))
         if fronts:
-            entries.append(_sign("o", "recommended", color="black", markerfacecolor="none", markersize=13, mew=1.6))
+            entries.append(_sign("o", "recommended", color="black", markerfacecolor="none", markersize=10, mew=1.6))
         return entries
 
 
@@ -302,8 +303,8 @@ class _Scale:
 def _draw_front(axes: Axes, answer: Answer, style: _Style, name: str) -> None:
     y, x = (_Scale.of(objective, answer) for objective in answer.front_objectives[:2])
     points = {c.record.key: (x.value(c, answer), y.value(c, answer)) for c in _all(answer)}
-    axes.set_xlabel(x.label)
-    axes.set_ylabel(y.label)
+    axes.set_xlabel(x.label, fontsize=9.5)
+    axes.set_ylabel(y.label, fontsize=9.5)
     _title(axes, answer, x.objective, y.objective, name)
     if not points:
         axes.set(xticks=[], yticks=[])
@@ -327,7 +328,7 @@ def _title(axes: Axes, answer: Answer, x: Objective, y: Objective, name: str) ->
     }
     heading = f"{y.label[0].upper()}{y.label[1:]} against {x.label}, {word.get(answer.bases, 'no result')}"
     limits = ", ".join(f"{LIMIT_LABELS[k]} at most {v:g} s" for k, v in answer.question.slo.limits().items())
-    found = f"{len(answer.feasible)} configurations, no limits set"
+    found = f"{len(answer.feasible)} configuration{'s' * (len(answer.feasible) != 1)}, no limits set"
     if limits:
         found = f"{len(answer.feasible)} of {len(_all(answer))} configurations meet {limits}"
     if len(answer.front_objectives) > 2:
@@ -410,7 +411,7 @@ def _draw_points(
             markerfacecolor="none" if hollow else style.colours[gpu],
             markeredgecolor=style.colours[gpu] if hollow else "white",
             markeredgewidth=0.9 if hollow else 0.5,
-            alpha=0.55 if hollow else 1.0,
+            alpha=0.8 if hollow else 1.0,
             linestyle="none",
             zorder=2 if hollow else 4,
         )
@@ -463,6 +464,10 @@ class _Ground:
         bounds = self.axes.bbox
         return bool(bounds.x0 <= box[0] and box[2] <= bounds.x1 and bounds.y0 <= box[1] and box[3] <= bounds.y1)
 
+    def keep_off_ring(self, at: _Point) -> None:
+        (x, y), r = self.axes.transData.transform(at), 2.2 * self.POINT_PX
+        self.boxes.append((x - r, y - r, x + r, y + r))
+
     def keep_off_steps(self, front: Sequence[_Point], where: Literal["post", "pre"]) -> None:
         for (x0, y0), (x1, y1) in itertools.pairwise(self.axes.transData.transform(point) for point in front):
             level, upright = (y0, x1) if where == "post" else (y1, x0)
@@ -488,24 +493,29 @@ def _label(axes: Axes, answer: Answer, points: dict[str, _Point]) -> None:
     if answer.best is not None:
         at = points[answer.best.record.key]
         axes.plot(*at, marker="o", markersize=13, mfc="none", mec="black", mew=1.6, linestyle="none", zorder=5)
+        ground.keep_off_ring(at)
         far = [(dx, dy) for d in (16, 28, 42, 60, 84) for dx in (d, -d) for dy in (0.8 * d, -0.8 * d, 0)]
         arrow = {"arrowstyle": "-", "color": "black", "linewidth": 0.8, "shrinkB": 7}
-        name = _short(answer.best)
+        name = _short(answer.best, answer)
         # No room at all: the legend's ring still tells which point it is, and the page and terminal name it.
         ground.write(name, at, far, 8.5, fontweight="bold", arrowprops=arrow, zorder=6)
     if len(points) > MOST_LABELLED:
         return
     near = [(0.0, 8.0), (6.0, 4.0), (0.0, -8.0), (-6.0, 4.0), (6.0, -4.0), (-6.0, -4.0)]
-    for candidate in (*answer.front, *_all(answer)):
-        key = candidate.record.key
-        if key in points:
-            ground.write(f"b{candidate.record.configuration.batch_size}", points.pop(key), near, 6.5, color="#555555")
+    waiting = {c.record.key: c for c in (*answer.front, *_all(answer)) if c is not answer.best}
+    for key, candidate in waiting.items():
+        ground.write(f"b{candidate.record.configuration.batch_size}", points[key], near, 6.5, color="#555555")
 
 
-def _short(candidate: Candidate) -> str:
+def _short(candidate: Candidate, answer: Answer) -> str:
+    """Model, GPU and batch; dtype and engine only where the answer has several."""
     configuration = candidate.record.configuration
     count = "" if configuration.gpu_count == 1 else f"{configuration.gpu_count}x "
-    return f"{configuration.model} on {count}{configuration.gpu}, batch {configuration.batch_size}"
+    parts = [f"{configuration.model} on {count}{configuration.gpu}", f"batch {configuration.batch_size}"]
+    all_of_them = [other.record.configuration for other in _all(answer)]
+    parts += [configuration.dtype] if len({other.dtype for other in all_of_them}) > 1 else []
+    parts += [configuration.engine] if len({other.engine for other in all_of_them}) > 1 else []
+    return ", ".join(parts)
 
 
 def _errors(answer: Answer) -> str:
@@ -516,7 +526,7 @@ def _errors(answer: Answer) -> str:
     return f" Error: {'; '.join(quoted)}."
 
 
-def _draw_bars(axes: Axes, best: dict[str, _Priced], factor: float, *, rows: int) -> None:
+def _draw_bars(axes: Axes, answer: Answer, best: dict[str, _Priced], factor: float, *, rows: int) -> None:
     """A bar per name: operational, then embodied with its range over the presets; hatched, so that grey will do."""
     axes.set(yticks=[], ylim=(rows - 0.45, -0.75))
     widest = 0.0
@@ -544,7 +554,9 @@ def _draw_bars(axes: Axes, best: dict[str, _Priced], factor: float, *, rows: int
             va="center",
             fontsize=8,
         )
-        axes.annotate(_short(candidate), (0, i - 0.36), (1, 0), textcoords="offset points", va="center", fontsize=8.5)
+        axes.annotate(
+            _short(candidate, answer), (0, i - 0.36), (1, 0), textcoords="offset points", va="center", fontsize=8.5
+        )
         widest = max(widest, ends[1], operational + embodied)
     axes.set_xlim(0, widest * 1.45)
 

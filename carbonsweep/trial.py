@@ -60,8 +60,11 @@ def _outcome(bench: Bench, configuration: Configuration, workload: Workload) -> 
         )
     except Unsupported as error:
         return Refusal(kind="unsupported", reason=_text(error))
-    except BenchFailed as error:
+    except CarbonsweepError as error:
         return Refusal(kind="failed", reason=_text(error))
+    except Exception as error:
+        # A bench that breaks in a way it did not foresee costs one trial, never the sweep; the reason is on record.
+        return Refusal(kind="failed", reason=f"{type(error).__name__}: {_text(error)}")
 
 
 def _text(error: Exception) -> str:

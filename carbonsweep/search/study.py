@@ -7,7 +7,6 @@ is told complete, infeasible and with a penalty, because a failed state teaches 
 from __future__ import annotations
 
 import json
-import math
 import random
 import warnings
 from collections.abc import Callable
@@ -146,10 +145,13 @@ class Search:
     def _close_stale(self) -> None:
         """Trials an interrupted sweep left running: failed, and their configurations first in the queue."""
         for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self.study.tell(stale.number, state=TrialState.FAIL)
-            # Killed while it was asked for, a trial has some of its parameters only: nothing to repeat.
-            if stale.params.keys() == self._distributions.keys() and Configuration(**stale.params) not in self._told:
-                self.study.enqueue_trial(stale.params)
+            trial = optuna.Trial(self.study, stale._trial_id)
+            # Killed while it was asked for, a trial has some parameters only, and the exhaustive sampler breaks on it.
+            for axis, choices in self._space.axes().items():
+                trial.suggest_categorical(axis, choices)
+            _tell(self.study, trial, state=TrialState.FAIL)
+            if Configuration(**trial.params) not in self._told:
+                self.study.enqueue_trial(trial.params)
 
     def _enqueue_untried(self) -> Configuration | None:
         untried = [c for c in self._space.configurations() if not self._is_taken(c)]
@@ -182,16 +184,15 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def sampler(space: Space, trials: int, seed: int) -> BaseSampler:
-    """Exhaustive where every point gets its trial, else TPE that knows batch sizes and GPU counts to be ordered."""
+    """Exhaustive where every point gets its trial, else TPE.
+
+    TPE takes every axis for unordered categories: Optuna 5 dropped the distance function that ordered batch sizes.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if trials >= space.size:
             return BruteForceSampler(seed=seed)
-        return TPESampler(
-            seed=seed,
-            constant_liar=True,
-            categorical_distance_func={"batch_size": _octaves, "gpu_count": _octaves},
-        )
+        return TPESampler(seed=seed, constant_liar=True)
 
 
 def journal(folder: Path) -> BaseStorage:
@@ -232,10 +233,6 @@ def told_values(record: TrialRecord, question: Question) -> tuple[list[float], d
     return list(question.values(record.measurement)), {REFUSED: 0.0, **question.slo.excess(record.measurement)}
 
 
-def _octaves(first: Any, second: Any) -> float:
-    return abs(math.log2(first) - math.log2(second))
-
-
 def _params(configuration: Configuration) -> dict[str, Any]:
     return {field: getattr(configuration, field) for field in Configuration.__slots__}
 
@@ -245,7 +242,7 @@ def _finished(frozen: FrozenTrial) -> Configuration | None:
 
 
 def _tell(study: optuna.Study, asked: optuna.Trial, **outcome: Any) -> None:
-    """`Study.tell`; the exhaustive sampler, with nothing left to try, would stop an optimize loop that we do not run."""
+    """`Study.tell`; the exhaustive sampler, with nothing left to try, would stop an optimize loop we do not run."""
     try:
         study.tell(asked, **outcome)
     except RuntimeError:

@@ -153,7 +153,7 @@ class _Deaths(tune.Callback):  # type: ignore[misc]  # ray ships no types
         self._searcher = searcher
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error()
+        error = trial.get_pickled_error() or trial.get_error()
         self._searcher.lost[trial.trial_id] = type(error).__name__ if error is not None else "unknown"
 
     def __getstate__(self) -> dict[str, Any]:

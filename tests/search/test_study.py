@@ -1,0 +1,429 @@
+"""A search hands out what nobody has evaluated, tells Optuna the truth about it, and survives being killed."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from carbonsweep import facts
+from carbonsweep.answer import answer
+from carbonsweep.domain import Configuration, Scenario, Slo, TrialRecord
+from carbonsweep.errors import EnergyUnknown
+from carbonsweep.records import is_failure
+from carbonsweep.search.objectives import Question, objectives, worst_excess
+from carbonsweep.search.space import Space
+from carbonsweep.search.study import JOURNAL, PENALTY, REFUSED, Search, journal
+from carbonsweep.units import S_PER_YEAR
+from tests.conftest import FAILED, TOO_BIG, measurement, record
+
+SPACE = Space(
+    models=("TinyLlama-1.1B", "LLaMA-7B"),
+    gpus=("T4", "RTX6000Ada"),
+    gpu_counts=(1,),
+    batch_sizes=(1, 2, 4),
+    dtypes=("fp16",),
+    engines=("paper",),
+)
+POINTS = list(SPACE.configurations())
+LARGE = replace(
+    SPACE,
+    models=tuple(facts.language_models())[:10],
+    gpus=tuple(facts.gpus())[:10],
+    batch_sizes=(1, 2, 4, 8, 16, 32, 64),
+    dtypes=("fp16", "fp32"),
+)
+SCENARIO = Scenario(intensity=None, lifetime_s=5 * S_PER_YEAR, embodied="paper")
+Outcome = Callable[[Configuration], TrialRecord]
+
+
+def asking(*names: str, **limits: float) -> Question:
+    return Question(objectives=objectives(names or ("latency",)), slo=Slo(**limits), scenario=SCENARIO)
+
+
+def outcome(configuration: Configuration) -> TrialRecord:
+    """A made-up world: seconds from the configuration alone, all different; 7B does not fit a T4 at batch 4."""
+    model = SPACE.models.index(configuration.model) if configuration.model in SPACE.models else 1
+    if configuration.model == "LLaMA-7B" and configuration.gpu == "T4" and configuration.batch_size >= 4:
+        return record(configuration, TOO_BIG)
+    spread = int(configuration.fingerprint[:4], 16) / 0xFFFF
+    ttft_s = (1 + model) * (2.0 if configuration.gpu == "T4" else 1.0) * (1 + 0.1 * configuration.batch_size) + spread
+    return record(configuration, measurement(ttft_s=ttft_s, decode_s=3 * ttft_s, gpu="T4"))
+
+
+def search(
+    question: Question,
+    *,
+    space: Space = SPACE,
+    trials: int = 10_000,
+    seed: int = 0,
+    records: Mapping[Configuration, TrialRecord] | None = None,
+    storage: BaseStorage | None = None,
+) -> Search:
+    """`records` is what the record file would hold; a failure in it is not reusable."""
+    known = {} if records is None else records
+
+    def reusable(configuration: Configuration) -> TrialRecord | None:
+        found = known.get(configuration)
+        return None if found is None or is_failure(found) else found
+
+    return Search(
+        space=space, question=question, name="test", trials=trials, seed=seed, known=reusable, storage=storage
+    )
+
+
+def run(
+    searching: Search, *, by: Outcome = outcome, most: int = 10_000, into: dict[Configuration, TrialRecord] | None = None
+) -> list[Configuration]:
+    """Run to the end or for `most` trials; the records go where a sweep would write them before it tells."""
+    handed: list[Configuration] = []
+    while len(handed) < most and (configuration := searching.suggest()) is not None:
+        handed.append(configuration)
+        made = by(configuration)
+        if into is not None:
+            into[configuration] = made
+        searching.tell(made)
+    return handed
+
+
+def states(study: optuna.Study) -> list[TrialState]:
+    return [frozen.state for frozen in study.trials]
+
+
+@pytest.fixture(params=["memory", "journal"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage | None:
+    return journal(tmp_path) if request.param == "journal" else None
+
+
+# ---- handing out ----
+
+
+def test_a_finite_space_is_visited_exactly_once_each(storage: BaseStorage | None) -> None:
+    searching = search(asking(), storage=storage)
+    handed = run(searching)
+    assert sorted(handed) == sorted(POINTS)
+    assert searching.suggest() is None
+    assert (searching.told, searching.remaining, searching.reused) == (12, 0, 0)
+    assert states(searching.study) == [TrialState.COMPLETE] * 12
+
+
+def test_a_finite_space_is_visited_once_each_with_all_in_flight_at_once() -> None:
+    searching = search(asking())
+    handed = [searching.suggest() for _ in range(13)]
+    assert handed.pop() is None
+    assert {each for each in handed if each is not None} == set(POINTS)
+
+
+@pytest.mark.parametrize("trials", [1, 5, 11])
+def test_the_budget_is_kept_however_many_are_in_flight(trials: int) -> None:
+    assert len(run(search(asking(), trials=trials))) == trials
+    at_once = search(asking(), trials=trials)
+    handed = [configuration for _ in range(trials + 3) if (configuration := at_once.suggest()) is not None]
+    assert len(handed) == len(set(handed)) == trials
+    assert at_once.remaining == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_large_space_is_sampled_without_handing_out_anything_twice(seed: int) -> None:
+    # 1,400 points, three in flight at a time.
+    searching = search(asking("latency", tpot_s=0.05), space=LARGE, trials=60, seed=seed)
+    flight: list[Configuration] = []
+    handed: list[Configuration] = []
+    while (configuration := searching.suggest()) is not None:
+        handed.append(configuration)
+        flight.append(configuration)
+        if len(flight) == 3:
+            searching.tell(outcome(flight.pop(0)))
+    assert len(handed) == len(set(handed)) == 60
+    assert all(configuration in LARGE for configuration in handed)
+
+
+def test_a_space_sampled_nearly_to_the_end_still_hands_out_nothing_twice() -> None:
+    # TPE proposes its favourites again and again; the eleventh of twelve must be another.
+    searching = search(asking(), trials=11)
+    assert len(set(run(searching))) == 11
+    assert TrialState.RUNNING not in states(searching.study)
+
+
+@pytest.mark.parametrize(("space", "trials"), [(SPACE, 12), (LARGE, 25)], ids=["exhaustive", "sampled"])
+def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others(space: Space, trials: int) -> None:
+    first, second, other = (
+        run(search(asking(), space=space, trials=trials, seed=seed)) for seed in (3, 3, 4)
+    )
+    assert first == second
+    assert first != other
+
+
+def test_sampling_learns_from_what_it_is_told() -> None:
+    # Latency depends on the batch size alone, 64 of 7 sizes is best. Of trials 21 to 40 of three searches, blind
+    # sampling has 60/7 = 8.6 there with a standard deviation of 2.7: 18 is 3.5 of them away.
+    def world(configuration: Configuration) -> TrialRecord:
+        return record(configuration, measurement(ttft_s=1.0, decode_s=100.0 / configuration.batch_size))
+
+    later = [c for seed in range(3) for c in run(search(asking(), space=LARGE, trials=40, seed=seed), by=world)[20:]]
+    assert sum(configuration.batch_size == 64 for configuration in later) >= 18
+
+
+# ---- records from before ----
+
+
+@pytest.mark.parametrize("trials", [12, 8])
+def test_known_records_are_told_at_once_and_not_handed_out(storage: BaseStorage | None, trials: int) -> None:
+    before = {configuration: outcome(configuration) for configuration in POINTS[3:8]}
+    searching = search(asking(), records=before, storage=storage, trials=trials)
+    assert (searching.reused, searching.told, searching.remaining) == (5, 5, trials - 5)
+    handed = run(searching)
+    assert not set(handed) & set(before)
+    assert len(handed) == trials - 5  # a reused record counts as a trial
+    told = {frozen.user_attrs["record"]: frozen for frozen in searching.study.trials if frozen.user_attrs.get("reused")}
+    assert set(told) == {each.key for each in before.values()}
+
+
+def test_more_records_than_trials_leave_nothing_to_run() -> None:
+    searching = search(asking(), records={point: outcome(point) for point in POINTS}, trials=4)
+    assert (searching.told, searching.remaining, searching.suggest()) == (4, 0, None)
+
+
+def test_a_record_told_as_known_has_the_values_and_constraints_of_one_that_ran() -> None:
+    question = asking("latency", "throughput", ttft_s=2.0)
+    ran, reused = search(question), search(question, records={point: outcome(point) for point in POINTS})
+    run(ran)
+
+    def by_point(study: optuna.Study) -> dict[str, Any]:
+        return {
+            repr(sorted(frozen.params.items())): (frozen.values, frozen.constraints, frozen.state)
+            for frozen in study.trials
+        }
+
+    assert by_point(ran.study) == by_point(reused.study)
+
+
+def test_a_record_without_energy_is_refused_when_carbon_is_asked() -> None:
+    unpowered = record(POINTS[0], measurement(prefill_j=None))
+    with pytest.raises(EnergyUnknown):
+        search(asking("energy"), records={POINTS[0]: unpowered})
+
+
+# ---- what Optuna is told ----
+
+
+def reopened(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name="test", storage=journal(folder))
+
+
+def test_limits_are_stored_as_constraints_and_the_best_trial_is_feasible(tmp_path: Path) -> None:
+    # The fastest configuration has the shortest TTFT too, so ask for throughput over a limit that cuts its best.
+    question = asking("latency", prompt_latency_s=6.0, tpot_s=0.03)
+    run(search(question, storage=journal(tmp_path)))
+    study = reopened(tmp_path)
+    assert states(study) == [TrialState.COMPLETE] * 12
+    violating = 0
+    for frozen in study.trials:
+        made = outcome(Configuration(**frozen.params))
+        if made.measurement is None:
+            assert frozen.constraints == {REFUSED: 1.0}
+            continue
+        excess = question.slo.excess(made.measurement)
+        assert frozen.constraints == {REFUSED: 0.0, **excess}
+        violating += worst_excess(excess) > 0
+    assert 0 < violating < 11
+    best = outcome(Configuration(**study.best_trial.params)).measurement
+    assert best is not None
+    assert question.slo.is_met(best)
+
+
+def test_a_limit_that_cuts_the_winner_changes_the_best_trial(tmp_path: Path) -> None:
+    def world(configuration: Configuration) -> TrialRecord:  # large batches: more tokens/s, later first token
+        size = configuration.batch_size
+        return record(configuration, measurement(ttft_s=float(size), decode_s=10.0 / size, batch_size=size))
+
+    free, limited = search(asking("throughput")), search(asking("throughput", ttft_s=2.5), storage=journal(tmp_path))
+    run(free, by=world)
+    run(limited, by=world)
+    # Tokens/s: batch 1: 150/11, batch 2: 300/7, batch 4: 600/6.5; TTFT 1, 2 and 4 s.
+    assert free.study.best_trial.params["batch_size"] == 4
+    assert reopened(tmp_path).best_trial.params["batch_size"] == 2
+
+
+def test_what_does_not_fit_is_complete_infeasible_and_penalised_in_the_right_direction(tmp_path: Path) -> None:
+    run(search(asking("throughput", "latency"), storage=journal(tmp_path)))
+    study = reopened(tmp_path)
+    (refused,) = [frozen for frozen in study.trials if frozen.constraints[REFUSED] > 0]
+    assert Configuration(**refused.params) == Configuration(
+        model="LLaMA-7B", gpu="T4", gpu_count=1, batch_size=4, dtype="fp16", engine="paper"
+    )
+    assert refused.state == TrialState.COMPLETE
+    assert refused.values == [-PENALTY, PENALTY]  # throughput is maximised, latency minimised
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert refused.number not in {frozen.number for frozen in study.best_trials}
+
+
+def test_a_failure_is_told_as_failed_and_tried_again_by_the_next_search(tmp_path: Path) -> None:
+    victim = POINTS[5]
+    kept: dict[Configuration, TrialRecord] = {}
+    first = search(asking(), storage=journal(tmp_path))
+    handed = run(first, by=lambda c: record(c, FAILED) if c == victim else outcome(c), into=kept)
+    assert handed.count(victim) == 1  # not again in the same sweep
+    assert states(reopened(tmp_path)).count(TrialState.FAIL) == 1
+
+    second = search(asking(), storage=journal(tmp_path), records=kept)
+    assert second.remaining == 1
+    assert run(second, into=kept) == [victim]
+    assert second.suggest() is None
+
+
+def test_a_trial_whose_worker_died_is_closed_and_tried_again_by_the_next_search(tmp_path: Path) -> None:
+    first = search(asking(), storage=journal(tmp_path), trials=1)
+    lost = first.suggest()
+    assert lost is not None
+    first.abandon(lost)
+    first.abandon(POINTS[0] if lost != POINTS[0] else POINTS[1])  # never handed out: nothing to close
+    assert first.suggest() is None  # it used up its budget
+    assert states(reopened(tmp_path)) == [TrialState.FAIL]
+    again = search(asking(), storage=journal(tmp_path), trials=12)
+    assert lost in run(again)
+
+
+# ---- being killed ----
+
+
+def test_what_was_running_when_a_sweep_was_killed_is_closed_and_handed_out_first(tmp_path: Path) -> None:
+    kept: dict[Configuration, TrialRecord] = {}
+    first = search(asking(), storage=journal(tmp_path))
+    run(first, most=4, into=kept)
+    stale = [first.suggest(), first.suggest()]
+    assert states(reopened(tmp_path)).count(TrialState.RUNNING) == 2
+
+    second = search(asking(), storage=journal(tmp_path), records=kept)
+    assert TrialState.RUNNING not in states(second.study)
+    handed = run(second, into=kept)
+    assert handed[:2] == stale
+    assert sorted([*handed, *list(kept)[:4]]) == sorted(POINTS)
+
+
+def test_a_sweep_that_is_killed_twice_still_visits_everything_once(tmp_path: Path) -> None:
+    kept: dict[Configuration, TrialRecord] = {}
+    dealer = random.Random(0)
+    finished: list[Configuration] = []
+    for _ in range(4):
+        searching = search(asking(), storage=journal(tmp_path), records=kept)
+        finished += run(searching, most=dealer.randint(0, 3), into=kept)
+        for _ in range(dealer.randint(1, 3)):
+            searching.suggest()  # and the process dies
+    last = search(asking(), storage=journal(tmp_path), records=kept)
+    finished += run(last, into=kept)
+    assert sorted(finished) == sorted(POINTS)
+    assert not {TrialState.RUNNING, TrialState.WAITING} & set(states(last.study))
+
+
+def test_a_record_written_before_the_kill_and_not_yet_told_is_not_run_again(tmp_path: Path) -> None:
+    first = search(asking(), storage=journal(tmp_path))
+    configuration = first.suggest()
+    assert configuration is not None
+    second = search(asking(), storage=journal(tmp_path), records={configuration: outcome(configuration)})
+    assert second.reused == 1
+    assert configuration not in run(second)
+
+
+def test_a_trial_killed_while_it_was_asked_for_does_not_stop_the_next_search(tmp_path: Path) -> None:
+    first = search(asking(), storage=journal(tmp_path))
+    asked = first.study.ask()
+    asked.suggest_categorical("model", SPACE.models)  # and the process dies between two parameters
+    first.study.ask()  # or before the first
+    second = search(asking(), storage=journal(tmp_path))
+    assert sorted(run(second)) == sorted(POINTS)
+    assert TrialState.RUNNING not in states(second.study)
+
+
+def test_a_queue_left_from_before_does_not_mix_up_configurations() -> None:
+    # More known configurations in the queue than a suggestion asks for; then what is handed out is what Optuna holds.
+    known = {configuration: outcome(configuration) for configuration in POINTS[:6]}
+    searching = search(asking(), records=known)
+    for configuration in [*known] * 5:
+        searching.study.enqueue_trial({axis: getattr(configuration, axis) for axis in SPACE.axes()})
+    run(searching)
+    assert sorted({Configuration(**frozen.params) for frozen in searching.study.trials}) == sorted(POINTS)
+    for frozen in searching.study.trials:
+        made = outcome(Configuration(**frozen.params))
+        assert frozen.value == (PENALTY if made.measurement is None else made.measurement.prompt_latency_s)
+
+
+def test_a_finished_trial_whose_record_is_gone_is_run_again(tmp_path: Path) -> None:
+    # Records set aside as damaged, or of another engine version: the journal alone answers nothing.
+    kept: dict[Configuration, TrialRecord] = {}
+    run(search(asking(), storage=journal(tmp_path)), into=kept)
+    del kept[POINTS[7]]
+    again = search(asking(), storage=journal(tmp_path), records=kept)
+    assert run(again) == [POINTS[7]]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut in the last line": lambda content: content[:-20],
+    "without the last line end": lambda content: content[:-1],
+    "NUL bytes at the end": lambda content: content + b"\0" * 64,
+    "garbage in the middle": lambda content: content.replace(b'{"op_code":4', b'{"op_code"4', 1),
+    "not UTF-8": lambda content: content[: len(content) // 2] + b"\xff\xfe" + content[len(content) // 2 :],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_journal_is_mended_and_the_search_goes_on(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    kept: dict[Configuration, TrialRecord] = {}
+    run(search(asking(), storage=journal(tmp_path)), most=6, into=kept)
+    before = (tmp_path / JOURNAL).read_bytes()
+    after = damage(before)
+    assert after != before
+    (tmp_path / JOURNAL).write_bytes(after)
+
+    searching = search(asking(), storage=journal(tmp_path), records=kept)
+    assert set(run(searching, into=kept)) == set(POINTS) - set(list(kept)[:6])
+    assert (tmp_path / JOURNAL).read_bytes() != after
+    whole = (tmp_path / f"{JOURNAL}.damaged").read_bytes()
+    assert after.endswith(whole)
+    complete = {
+        Configuration(**frozen.params) for frozen in reopened(tmp_path).trials if frozen.state == TrialState.COMPLETE
+    }
+    assert complete == set(POINTS)  # what the damage took is told again from the records
+
+
+# ---- no answer ever violates a limit ----
+
+limits = st.none() | st.floats(0.005, 30.0)
+
+
+@given(limits, limits, limits, st.sampled_from([("latency",), ("throughput",), ("throughput", "ttft")]))
+@settings(max_examples=25)
+def test_whatever_the_limits_a_search_answers_within_them(
+    ttft_s: float | None, tpot_s: float | None, latency_s: float | None, names: tuple[str, ...]
+) -> None:
+    given_limits = {"ttft_s": ttft_s, "tpot_s": tpot_s, "prompt_latency_s": latency_s}
+    question = asking(*names, **{name: limit for name, limit in given_limits.items() if limit is not None})
+    kept: dict[Configuration, TrialRecord] = {}
+    searching = search(question)
+    run(searching, into=kept)
+    found = answer(kept.values(), question)
+    misses = {
+        made.key: worst_excess(question.slo.excess(made.measurement)) for made in kept.values() if made.measurement
+    }
+    feasible = {key for key, miss in misses.items() if miss <= 0}
+    assert all(c.record.key in feasible for c in (*found.feasible, *found.front, *found.runners_up))
+    assert (found.best is None) == (not feasible)
+    by_optuna = {frozen.user_attrs["record"] for frozen in searching.study.best_trials}
+    assert by_optuna <= feasible
+    if len(names) == 1 and feasible:
+        assert found.best is not None
+        assert by_optuna == {found.best.record.key}
+    if not feasible:
+        closest = [misses[c.record.key] for c in found.closest]
+        assert closest == sorted(misses.values())[:3]
+        assert all(0 < miss < math.inf for miss in closest)

@@ -1,0 +1,101 @@
+"""The scripts of analysis/ and the questions of experiments/: each runs, or says in one line why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from carbonsweep import results, tune
+from carbonsweep.answer import answer, document
+from carbonsweep.bench.roofline import RooflineBench
+from carbonsweep.carbon.intensity import carbon_intensity
+from carbonsweep.domain import Scenario, Slo
+from carbonsweep.records import OutputFolder
+from carbonsweep.results import ANSWER
+from carbonsweep.search.objectives import Question, objectives
+from carbonsweep.trial import trial
+from carbonsweep.units import S_PER_YEAR
+from tests.conftest import SHORT, configuration
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.toml"))
+SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".pdf": b"%PDF-"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of four modelled configurations in Québec."""
+    place = tmp_path_factory.mktemp("sweep")
+    points = [configuration(gpu=gpu, batch_size=b) for gpu in ("T4", "RTX6000Ada") for b in (1, 8)]
+    records = [trial(RooflineBench(), point, SHORT) for point in points]
+    scenario = Scenario(intensity=carbon_intensity("QC", "lifecycle"), lifetime_s=5 * S_PER_YEAR, embodied="paper")
+    question = Question(objectives=objectives(("carbon",)), slo=Slo(), scenario=scenario)
+    with OutputFolder(place) as output:
+        for record in records:
+            output.append(record)
+    notes = {"records": [record.key for record in records]}
+    written = results.plain(document(answer(records, question), notes=notes))
+    (place / ANSWER).write_text(json.dumps(written), encoding="utf-8")
+    return place
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "analysis/pareto_front.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+def test_several_sweeps_give_one_picture(folder: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"fronts{suffix}"
+    done = run(folder, folder.parent / "." / folder.name, "--objectives", "energy,ttft", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes().startswith(SIGNATURES[suffix])
+
+
+def test_what_cannot_be_drawn_ends_with_one_line_and_code_2(folder: Path, tmp_path: Path) -> None:
+    cases: list[tuple[str | Path, ...]] = [
+        (tmp_path, "--out", tmp_path / "x.png"),
+        (folder, "--out", tmp_path / "x.gif"),
+        (folder, "--out", tmp_path / "nowhere" / "x.png"),
+        (folder, "--objectives", "carbn", "--out", tmp_path / "x.png"),
+        ("--out", tmp_path / "x.png"),
+    ]
+    for arguments in cases:
+        done = run(*arguments)
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.stem))
+def test_every_experiment_is_a_question_the_main_job_understands(path: Path) -> None:
+    context = tune.command.make_context("tune", ["--experiment", str(path)])
+    assert isinstance(context, click.Context)
+    objectives(context.params["objective"])
+    if "carbon" in context.params["objective"]:
+        assert context.params["region"]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.stem))
+def test_every_experiment_says_its_question_and_its_command(path: Path) -> None:
+    comment = " ".join(line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#")
+    assert "?" in comment
+    assert f"python -m carbonsweep.tune --experiment experiments/{path.name}" in comment
+
+
+def test_there_are_experiments() -> None:
+    assert EXPERIMENTS
