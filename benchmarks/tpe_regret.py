@@ -16,7 +16,7 @@ import numpy as np
 from carbonsweep import exact, facts, inputs
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.domain import Configuration
-from carbonsweep.search.space import Space, space
+from carbonsweep.search.space import space
 from carbonsweep.search.study import Search
 from carbonsweep.trial import trial
 
@@ -44,7 +44,8 @@ def main() -> None:
         scenario=inputs.scenario({"region": "CISO"}, searched.gpus),
     )
     planned = exact.plan(searched, workload, question)
-    loss = {c: planned.losses[i, 0] if planned.feasible[i] else np.inf for i, c in enumerate(planned.configurations)}
+    configurations = [planned.points.configuration(i) for i in range(searched.size)]
+    loss = {c: planned.losses[i, 0] if planned.feasible[i] else np.inf for i, c in enumerate(configurations)}
     budget = round(SHARE * searched.size)
     print(
         f"{searched.size} configurations, {planned.feasible.mean():.0%} feasible under TPOT {SLO_TPOT_S} s; "
@@ -53,9 +54,7 @@ def main() -> None:
     bench, known = RooflineBench(), {}
 
     def tpe(seed: int) -> list[Configuration]:
-        search = Search(
-            space=searched, question=question, name="tpe", trials=budget, seed=seed, known=lambda _: None
-        )
+        search = Search(space=searched, question=question, name="tpe", trials=budget, seed=seed, known=lambda _: None)
         tried = []
         while (configuration := search.suggest()) is not None:
             if configuration not in known:
@@ -66,16 +65,14 @@ def main() -> None:
         return tried
 
     def at_random(seed: int) -> list[Configuration]:
-        return random.Random(seed).sample(planned.configurations, budget)
+        return random.Random(seed).sample(configurations, budget)
 
     best = min(loss.values())
     for name, runs in (("random", [at_random(s) for s in SEEDS]), ("TPE", [tpe(s) for s in SEEDS])):
-        report(name, runs, loss, best, searched)
+        report(name, runs, loss, best)
 
 
-def report(
-    name: str, runs: Iterable[list[Configuration]], loss: dict[Configuration, float], best: float, searched: Space
-) -> None:
+def report(name: str, runs: Iterable[list[Configuration]], loss: dict[Configuration, float], best: float) -> None:
     """One line of figures over the seeds."""
     regrets, infeasible = [], []
     for tried in runs:

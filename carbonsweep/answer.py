@@ -1,4 +1,4 @@
-"""Records and a question -> the answer: the best configuration, how far it is from each limit, and what would change it.
+"""Records and a question -> the answer: the best configuration, how far it is from each limit, what would change it.
 
 Everything is computed from records, so the same answer follows after a sweep, from a plan, or years later from a file.
 """
@@ -250,6 +250,8 @@ def _preset_views(feasible: tuple[Candidate, ...], question: Question) -> tuple[
     for preset in presets_covering(devices):
         scenario = dataclasses.replace(question.scenario, embodied=preset)
         totals = [footprint(c.measurement, scenario).total_g for c in feasible]
-        total_g, best = min(zip(totals, feasible, strict=True), key=lambda pair: (pair[0], pair[1].record.configuration))
+        total_g, best = min(
+            zip(totals, feasible, strict=True), key=lambda pair: (pair[0], pair[1].record.configuration)
+        )
         views.append(PresetView(preset=preset, best=best, total_g=total_g))
     return tuple(views)

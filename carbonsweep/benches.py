@@ -134,7 +134,7 @@ def _present_kinds() -> tuple[str, ...]:
     unknown = [gpu.product_name for gpu in found if gpu.kind is None]
     if unknown and len(unknown) == len(found):
         raise BadInput(
-            f"this machine's GPU {', '.join(sorted(set(unknown)))} is in no fact table (known: {', '.join(facts.gpus())});"
-            " model a known one with --bench roofline"
+            f"this machine's GPU {', '.join(sorted(set(unknown)))} is in no fact table "
+            f"(known: {', '.join(facts.gpus())}); model a known one with --bench roofline"
         )
     return tuple(dict.fromkeys(gpu.kind for gpu in found if gpu.kind is not None))

@@ -172,7 +172,9 @@ class PhaseMeasurement:
             gpu_count=self.gpu_count,
         )
         if not 0 <= self.duration_low_s <= self.duration_s <= self.duration_high_s < math.inf:
-            raise ValueError(f"duration interval {self.duration_low_s}..{self.duration_high_s} misses {self.duration_s}")
+            raise ValueError(
+                f"duration interval {self.duration_low_s}..{self.duration_high_s} misses {self.duration_s}"
+            )
 
     @property
     def throughput(self) -> float:
@@ -190,7 +192,7 @@ class PhaseMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """KV cache handed from the prefill GPU to the decode GPU; it delays token 2, so it is in the latency, not in TTFT."""
+    """KV cache handed from the prefill GPU to the decode GPU; it delays token 2: part of the latency, not of TTFT."""
 
     bytes: float
     exposed_s: float

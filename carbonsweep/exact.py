@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep.answer import CLOSEST, RUNNERS_UP, Answer, front_objectives
-from carbonsweep.bench.roofline import Array, Prediction, RooflineBench, predict
+from carbonsweep.bench.roofline import Prediction, RooflineBench, predict_points
+from carbonsweep.bench.roofline_inputs import Array, Points, product
 from carbonsweep.carbon.embodied import embodied_carbon, presets_covering
 from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
-from carbonsweep.domain import Configuration, Scenario, TrialRecord, Workload
+from carbonsweep.domain import Scenario, TrialRecord, Workload
 from carbonsweep.pareto import front, hypervolume, reference_point
 from carbonsweep.search.objectives import Objective, Question
 from carbonsweep.search.space import Space
@@ -25,12 +26,12 @@ from carbonsweep.units import TOKENS_PER_KILO
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The whole modelled space: configurations, losses of shape (n, objectives) with +inf where there is none.
+    """The whole modelled space: points, losses of shape (n, objectives) with +inf where there is none.
 
     `front_losses` holds the axes of the front; `excess` the worst relative excess over a limit, 0 or less: feasible.
     """
 
-    configurations: tuple[Configuration, ...]
+    points: Points
     quantities: _Quantities
     losses: Array
     front_losses: Array
@@ -55,11 +56,10 @@ class Plan:
 
 def plan(space: Space, workload: Workload, question: Question) -> Plan:
     """Predict and price every configuration of `space` on the device model. Raises as `predict` and `footprint`."""
-
-    configurations = tuple(space.configurations())
-    predicted = predict(configurations, workload)
+    points = _in_order(space)
+    predicted = predict_points(points, workload)
     measurable = predicted.supported & predicted.fits
-    quantities = _Quantities.of(configurations, predicted, workload)
+    quantities = _Quantities.of(points, predicted, workload)
     scenario = question.scenario
 
     def losses(asked: Sequence[Objective]) -> Array:
@@ -68,11 +68,11 @@ def plan(space: Space, workload: Workload, question: Question) -> Plan:
 
     limits = question.slo.limits()
     times = {"ttft_s": quantities.ttft_s, "tpot_s": quantities.tpot_s, "prompt_latency_s": quantities.latency_s}
-    excess = np.full(len(configurations), -np.inf)
+    excess = np.full(len(points), -np.inf)
     for name, limit in limits.items():
         excess = np.maximum(excess, times[name] / limit - 1)
     return Plan(
-        configurations=configurations,
+        points=points,
         quantities=quantities,
         losses=losses(question.objectives),
         front_losses=losses(front_objectives(question)),
@@ -82,11 +82,23 @@ def plan(space: Space, workload: Workload, question: Question) -> Plan:
     )
 
 
+def _in_order(space: Space) -> Points:
+    """In the order of configurations, in which an answer breaks ties: the first of equals is then the same in both."""
+    return product(
+        models=tuple(sorted(space.models)),
+        gpus=tuple(sorted(space.gpus)),
+        gpu_counts=tuple(sorted(space.gpu_counts)),
+        batch_sizes=tuple(sorted(space.batch_sizes)),
+        dtypes=tuple(sorted(space.dtypes)),
+        engines=tuple(sorted(space.engines)),
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Quantities:
     """Arrays of shape (configurations,): what the objectives are made of."""
 
-    configurations: tuple[Configuration, ...]
+    points: Points
     ttft_s: Array
     decode_s: Array
     energy_j: Array
@@ -97,16 +109,16 @@ class _Quantities:
     output_tokens: int
 
     @classmethod
-    def of(cls, configurations: tuple[Configuration, ...], predicted: Prediction, workload: Workload) -> _Quantities:
+    def of(cls, points: Points, predicted: Prediction, workload: Workload) -> _Quantities:
 
         return cls(
-            configurations=configurations,
+            points=points,
             ttft_s=predicted.prefill_s,
             decode_s=predicted.decode_s,
             energy_j=predicted.prefill_w * predicted.prefill_s + predicted.decode_w * predicted.decode_s,
             idle_w=predicted.idle_w,
-            batch=np.array([c.batch_size for c in configurations], dtype=float),
-            count=np.array([c.gpu_count for c in configurations], dtype=float),
+            batch=np.array(points.batch_sizes, dtype=float)[points.batch_size],
+            count=np.array(points.gpu_counts, dtype=float)[points.gpu_count],
             prompt_tokens=predicted.real_prompt_tokens,
             output_tokens=workload.output_tokens,
         )
@@ -138,7 +150,7 @@ class _Quantities:
 
     def _total_g(self, scenario: Scenario) -> Array:
 
-        kg = {gpu: embodied_carbon(gpu, scenario.embodied).kg for gpu in {c.gpu for c in self.configurations}}
+        kg = np.array([embodied_carbon(gpu, scenario.embodied).kg for gpu in self.points.gpus])
         operational_g = batch_operational_g(
             energy_j=self.energy_j,
             busy_s=self.latency_s,
@@ -147,7 +159,7 @@ class _Quantities:
             scenario=scenario,
         )
         embodied_g = batch_embodied_g(
-            embodied_kg=np.array([kg[c.gpu] for c in self.configurations]),
+            embodied_kg=kg[self.points.gpu],
             busy_s=self.latency_s,
             gpu_count=self.count,
             scenario=scenario,
@@ -172,7 +184,7 @@ def shown(planned: Plan, workload: Workload, question: Question) -> list[TrialRe
     the hypervolume's reference), and the closest misses.
     """
     bench = RooflineBench()
-    return [trial(bench, planned.configurations[i], workload) for i in sorted(_shown_indices(planned, question))]
+    return [trial(bench, planned.points.configuration(i), workload) for i in sorted(_shown_indices(planned, question))]
 
 
 def _shown_indices(planned: Plan, question: Question) -> set[int]:
@@ -180,15 +192,13 @@ def _shown_indices(planned: Plan, question: Question) -> set[int]:
     measurable = np.flatnonzero(planned.measurable)
     feasible = np.flatnonzero(planned.feasible)
     if not len(measurable):
-        return set(range(min(CLOSEST, len(planned.configurations))))
+        return set(range(min(CLOSEST, len(planned.points))))
     if not len(feasible):
         return set(measurable[np.argsort(planned.excess[measurable], kind="stable")[:CLOSEST]].tolist())
     ranked = feasible[np.lexsort(planned.losses[feasible].T[::-1])]
     indices = set(ranked[: 1 + RUNNERS_UP].tolist())
-    first_of_model: dict[str, int] = {}
-    for i in ranked.tolist():
-        first_of_model.setdefault(planned.configurations[i].model, i)
-    indices |= set(first_of_model.values())
+    _, first_of_model = np.unique(planned.points.model[ranked], return_index=True)
+    indices |= set(ranked[first_of_model].tolist())
     axes = planned.front_losses[feasible]
     indices |= set(feasible[front(axes)].tolist()) | set(feasible[np.argmax(axes, axis=0)].tolist())
     return indices | set(_preset_winners(planned, question, feasible))
@@ -198,7 +208,7 @@ def _preset_winners(planned: Plan, question: Question, feasible: NDArray[np.intp
     """The best configuration under each embodied preset that knows every feasible GPU kind."""
     if question.objectives[0].name != "carbon":
         return []
-    kinds = {planned.configurations[i].gpu for i in feasible.tolist()}
+    kinds = {planned.points.gpus[i] for i in np.unique(planned.points.gpu[feasible])}
     scenarios = [dataclasses.replace(question.scenario, embodied=preset) for preset in presets_covering(kinds)]
     return [int(feasible[np.argmin(planned.quantities.value("carbon", s)[feasible])]) for s in scenarios]
 
@@ -213,7 +223,7 @@ def regret(found: Answer, planned: Plan) -> float | None:
     losses = planned.losses[planned.feasible]
     if len(found.question.objectives) == 1:
         # Both sides from the arrays: the same configuration is then exactly 0, not the rounding of two sums.
-        chosen = planned.losses[planned.configurations.index(found.best.record.configuration), 0]
+        chosen = planned.losses[planned.points.index(found.best.record.configuration), 0]
         return float((chosen - losses.min()) / abs(losses.min()))
     reference = reference_point(losses)
     true = hypervolume(losses[front(losses)], reference)

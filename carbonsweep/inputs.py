@@ -73,7 +73,7 @@ def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario |
     preset = choose_preset(devices, options.get("embodied") or (before.embodied if before else None))
     start = before or Scenario(intensity=None, lifetime_s=DEFAULT_LIFETIME_YEARS * S_PER_YEAR, embodied=preset)
     lifetime_years = options.get("lifetime_years")
-    replaced = {
+    replaced: dict[str, Any] = {
         "lifetime_s": None if lifetime_years is None else lifetime_years * S_PER_YEAR,
         "assumed_power_w": options.get("assume_power_w"),
         "intensity": _intensity(options),

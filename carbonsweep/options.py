@@ -40,7 +40,7 @@ SHARE: Final = Bounds(0, 1, True, "a share above 0 and at most 1")
 AT_LEAST_1: Final = Bounds(1, math.inf, False, "a finite number, 1 or more")
 
 
-class Number(click.ParamType):
+class Number(click.ParamType[float]):
     """A finite float inside `bounds`; refuses NaN, infinity and booleans."""
 
     name = "number"
@@ -59,7 +59,7 @@ class Number(click.ParamType):
         return number
 
 
-class Words(click.ParamType):
+class Words(click.ParamType[tuple[str, ...]]):
     """A comma-separated list, or a TOML array of strings."""
 
     name = "a,b,..."
@@ -72,7 +72,7 @@ class Words(click.ParamType):
         return words
 
 
-class Counts(click.ParamType):
+class Counts(click.ParamType[tuple[int, ...]]):
     """A comma-separated list of whole numbers, each at least 1, or a TOML array of them."""
 
     name = "n,m,..."
@@ -115,6 +115,7 @@ def _experiment(ctx: click.Context, param: click.Parameter, value: Path | None) 
 
 
 def experiment_option(command: Command) -> Command:
+    """A TOML file of options."""
     return click.option(
         "--experiment",
         type=click.Path(path_type=Path),
@@ -236,7 +237,7 @@ def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:
 
 
 def run(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> NoReturn:
-    """Run `command` and exit: one line on stderr for what the user got wrong, no traceback, the exit codes of `errors`."""
+    """Run `command` and exit with the codes of `errors`; what the user got wrong is one line on stderr."""
     sys.exit(_exit_code(command, arguments, name))
 
 

@@ -14,18 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from carbonsweep.answer import Answer, Candidate, counts
-from carbonsweep.domain import Configuration, Footprint, FunctionalUnit, TrialRecord
-from carbonsweep.search.objectives import Question, worst_excess
+from carbonsweep.domain import Configuration, Footprint, TrialRecord
+from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
 
-UNITS: Final[Mapping[FunctionalUnit, str]] = {
-    "1k-output-tokens": "1,000 output tokens",
-    "output-token": "output token",
-    "prompt": "prompt",
-    "prompt-token": "prompt token",
-}
 PLAIN_WIDTH: Final = 120
 """Columns of a table nobody watches: in a file or a pipe there is no terminal to ask."""
-LIMIT_NAMES: Final = {"ttft_s": "TTFT", "tpot_s": "TPOT", "prompt_latency_s": "prompt latency"}
 
 
 def say(line: str) -> None:

@@ -125,7 +125,9 @@ def command(
     )
     benches.require_energy(chosen.bench, searched, question)
     workload = inputs.workload(prompts=prompts, output_tokens=output_tokens, seed=seed)
-    name = study_name(searched, question, workload.summary().digest, chosen.bench.name)
+    name = study_name(
+        searched, question, workload.summary().digest, map(chosen.bench.identity, searched.configurations())
+    )
     terminal.say(chosen.statement)
     return _run(
         Sweep(bench=chosen.bench, space=searched, question=question, workload=workload, name=name),

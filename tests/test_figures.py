@@ -14,7 +14,8 @@ from carbonsweep.answer import answer
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.domain import Measurement, Scenario, Slo, TrialRecord
-from carbonsweep.figures import digits, embodied_figure, image, mass_unit, pareto_figure, pareto_panels, pareto_png
+from carbonsweep.figures import embodied_figure, image, pareto_figure, pareto_panels, pareto_png
+from carbonsweep.figures.page import digits, mass_unit
 from carbonsweep.search.objectives import Question, objectives
 from carbonsweep.search.space import Space
 from carbonsweep.trial import trial

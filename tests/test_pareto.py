@@ -22,9 +22,7 @@ coordinates = st.one_of(
 
 
 def sets_of_points(most: int, values: st.SearchStrategy[float] = coordinates) -> st.SearchStrategy[list[Point]]:
-    return st.integers(1, 4).flatmap(
-        lambda count: st.lists(st.tuples(*[values] * count), min_size=1, max_size=most)
-    )
+    return st.integers(1, 4).flatmap(lambda count: st.lists(st.tuples(*[values] * count), min_size=1, max_size=most))
 
 
 def dominates_by_definition(first: Sequence[float], second: Sequence[float]) -> bool:
@@ -39,9 +37,7 @@ def test_dominance_is_its_definition(points: list[Point]) -> None:
 
 @given(sets_of_points(30))
 def test_the_front_is_what_no_point_dominates_each_point_once(points: list[Point]) -> None:
-    undominated = {
-        point for point in points if not any(dominates_by_definition(other, point) for other in points)
-    }
+    undominated = {point for point in points if not any(dominates_by_definition(other, point) for other in points)}
     kept = front(points).tolist()
     assert len(kept) == len(undominated)
     assert {points[i] for i in kept} == undominated

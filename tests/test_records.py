@@ -107,7 +107,8 @@ measurements = st.builds(
     bench=texts,
     basis=st.sampled_from(["measured", "modelled"]),
     error_source=texts,
-    device=st.none() | st.builds(Device, name=texts, uuid=st.none() | texts, driver=st.none() | texts, power_cap_w=some),
+    device=st.none()
+    | st.builds(Device, name=texts, uuid=st.none() | texts, driver=st.none() | texts, power_cap_w=some),
     transfer=st.none() | st.builds(Transfer, bytes=amounts, exposed_s=st.floats(0, 1e3), energy=st.none() | energies()),
     notes=st.lists(texts, max_size=2).map(tuple),
 )

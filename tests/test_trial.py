@@ -58,9 +58,23 @@ def test_a_refusal_keeps_its_reason(error: Exception, kind: str) -> None:
     assert made.refusal.reason == str(error)
 
 
-def test_bad_input_is_the_users_and_no_outcome() -> None:
-    with pytest.raises(BadInput, match="no torch"):
-        trial(OutcomeBench(BadInput("no torch")), configuration(), SHORT)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(BadInput("no torch here"), "no torch here"), (RuntimeError("CUDA\nerror"), "RuntimeError: CUDA\nerror")],
+)
+def test_an_error_no_bench_foresaw_costs_one_trial_and_not_the_sweep(error: Exception, reason: str) -> None:
+    made = trial(OutcomeBench(error), configuration(), SHORT)
+    assert made.refusal is not None
+    assert (made.refusal.kind, made.refusal.reason) == ("failed", reason)
+
+
+def test_an_interrupt_is_no_outcome() -> None:
+    class InterruptedBench(OutcomeBench):
+        def measure(self, configuration: Configuration, workload: Workload) -> Measurement:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trial(InterruptedBench(measurement()), configuration(), SHORT)
 
 
 def test_a_reason_that_is_no_unicode_can_still_be_written() -> None:

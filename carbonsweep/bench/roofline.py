@@ -8,6 +8,8 @@ engine parameters and their sources are in `facts/engines.toml`. Memory is a lim
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep import facts
+from carbonsweep.bench.roofline_inputs import Array, Inputs, Points, gathered, listed
 from carbonsweep.domain import (
-    DTYPE_BYTES,
     BenchIdentity,
     Configuration,
     Energy,
@@ -28,8 +30,6 @@ from carbonsweep.domain import (
 from carbonsweep.errors import DoesNotFit, Unsupported
 from carbonsweep.facts.engines import engine
 
-Array = NDArray[np.float64]
-
 SMOOTHNESS: Final = 3.0
 """Order of the smooth maximum: 3 rounds the roofline's knee by at most 26 % where both limits are equal."""
 
@@ -38,7 +38,8 @@ SMOOTHNESS: Final = 3.0
 class Prediction:
     """Arrays of shape (configurations,): seconds, watts over all GPUs, bytes per GPU.
 
-    Where `supported` or `fits` is False the times and powers mean nothing and must not be read.
+    Where `supported` is False the times and powers mean nothing; where `fits` is False they are those of the same GPU
+    with more memory, so neither may reach an answer.
     """
 
     supported: NDArray[np.bool_]
@@ -60,7 +61,12 @@ def predict(configurations: Sequence[Configuration], workload: Workload) -> Pred
 
     Raises UnknownFact for a GPU, model or engine that no table has.
     """
-    return _predict(_inputs(configurations, workload))
+    return predict_points(listed(configurations), workload)
+
+
+def predict_points(points: Points, workload: Workload) -> Prediction:
+    """The same for configurations given as points, which may be millions."""
+    return _predict(gathered(points, workload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +76,14 @@ class RooflineBench:
     name: str = "roofline"
 
     def identity(self, configuration: Configuration) -> BenchIdentity:
-        """The engine row's version stands for the calibration: changed parameters make new records."""
+        """The rows it computes from are part of it: a changed fact or parameter makes new records."""
         row = engine(configuration.engine, configuration.gpu)
         return BenchIdentity(
             bench=self.name,
             basis="modelled",
             engine_version=row.key,
             weights="none",
-            calibration=row.version,
+            calibration=f"{row.version}, facts {_facts_digest(configuration.gpu, configuration.model, row.key)}",
             power_protocol="modelled",
             device=configuration.gpu,
         )
@@ -95,12 +101,16 @@ class RooflineBench:
         return _measurement(configuration, workload, predicted)
 
 
+@functools.cache
+def _facts_digest(gpu: str, model: str, engine_name: str) -> str:
+    rows = (facts.gpu(gpu), facts.language_model(model), engine(engine_name, gpu))
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:8]
+
+
 def _measurement(configuration: Configuration, workload: Workload, predicted: Prediction) -> Measurement:
     row = engine(configuration.engine, configuration.gpu)
 
-    def phase(
-        tokens: Array, padded_tokens: Array, duration: Array, power: Array, error: float
-    ) -> PhaseMeasurement:
+    def phase(tokens: Array, padded_tokens: Array, duration: Array, power: Array, error: float) -> PhaseMeasurement:
         duration_s = float(duration[0])
         joules = float(power[0]) * duration_s
         return PhaseMeasurement(
@@ -143,163 +153,7 @@ def _measurement(configuration: Configuration, workload: Workload, predicted: Pr
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inputs:
-    """Facts gathered per configuration, arrays of shape (configurations,); lengths in tokens, the rest SI."""
-
-    output_tokens: int
-    batch: Array
-    count: Array
-    prompt: Array
-    padded_prompt: Array
-    bytes_per_value: Array
-    # GPU
-    flop_per_s: Array  # NaN where the GPU lacks the dtype
-    bandwidth: Array
-    memory: Array
-    tdp_w: Array
-    idle_w: Array
-    link: Array
-    # model
-    layers: Array
-    hidden: Array
-    attention_width: Array  # heads x head_dim
-    block_parameters: Array
-    head_parameters: Array
-    parameters: Array
-    kv_values_per_token: Array
-    # engine
-    host_s_per_layer: Array
-    host_s_per_pass: Array
-    sequence_s_per_layer: Array
-    sequence_busy: Array
-    bandwidth_efficiency: Array
-    compute_efficiency: Array
-    compute_half_rows: Array
-    attention_flop_factor: Array
-    memory_reserve: Array
-    memory_share: Array
-    activation_bytes: Array
-    link_latency_s: Array
-    prefill_power_floor: Array
-    decode_power_floor: Array
-    compute_power: Array
-    kv_power: Array
-
-
-def _inputs(configurations: Sequence[Configuration], workload: Workload) -> _Inputs:
-    """Look every fact up once per distinct row, then spread it over the configurations by index."""
-
-    def spread(keys: list[tuple[str, ...]], row_values: dict[tuple[str, ...], tuple[float, ...]]) -> list[Array]:
-        order = {key: i for i, key in enumerate(row_values)}
-        table = np.array(list(row_values.values()), dtype=float)
-        return list(table[np.array([order[key] for key in keys])].T)
-
-    gpu_keys = [(c.gpu, c.dtype) for c in configurations]
-    model_keys = [(c.model,) for c in configurations]
-    engine_keys = [(c.engine, c.gpu, c.dtype) for c in configurations]
-    batches = [(str(c.batch_size),) for c in configurations]
-    gpus = spread(gpu_keys, {key: _gpu_values(*key) for key in dict.fromkeys(gpu_keys)})
-    models = spread(model_keys, {key: _model_values(*key) for key in dict.fromkeys(model_keys)})
-    engines = spread(engine_keys, {key: _engine_values(*key) for key in dict.fromkeys(engine_keys)})
-    (padded_prompt,) = spread(batches, {key: (workload.expected_longest(int(key[0])),) for key in dict.fromkeys(batches)})
-    batch = np.array([c.batch_size for c in configurations], dtype=float)
-    return _Inputs(
-        output_tokens=workload.output_tokens,
-        batch=batch,
-        count=np.array([c.gpu_count for c in configurations], dtype=float),
-        prompt=np.full_like(batch, workload.mean_prompt_tokens),
-        padded_prompt=padded_prompt,
-        bytes_per_value=np.array([DTYPE_BYTES[c.dtype] for c in configurations], dtype=float),
-        **dict(zip(_GPU_FIELDS, gpus, strict=True)),
-        **dict(zip(_MODEL_FIELDS, models, strict=True)),
-        **dict(zip(_ENGINE_FIELDS, engines, strict=True)),
-    )
-
-
-_GPU_FIELDS: Final = ("flop_per_s", "bandwidth", "memory", "tdp_w", "idle_w", "link")
-
-
-def _gpu_values(gpu: str, dtype: str) -> tuple[float, ...]:
-    row = facts.gpu(gpu)
-    return (
-        row.peak_flop_per_s.get(dtype, np.nan),
-        row.memory_bandwidth_bytes_per_s,
-        row.memory_bytes,
-        row.tdp_w,
-        row.idle_w,
-        row.link_bytes_per_s,
-    )
-
-
-_MODEL_FIELDS: Final = (
-    "layers",
-    "hidden",
-    "attention_width",
-    "block_parameters",
-    "head_parameters",
-    "parameters",
-    "kv_values_per_token",
-)
-
-
-def _model_values(model: str) -> tuple[float, ...]:
-    row = facts.language_model(model)
-    return (
-        row.layers,
-        row.hidden,
-        row.heads * row.head_dim,
-        row.block_parameters,
-        row.embedding_parameters,
-        row.parameters,
-        row.kv_bytes_per_token(1),
-    )
-
-
-_ENGINE_FIELDS: Final = (
-    "host_s_per_layer",
-    "host_s_per_pass",
-    "sequence_s_per_layer",
-    "sequence_busy",
-    "bandwidth_efficiency",
-    "compute_efficiency",
-    "compute_half_rows",
-    "attention_flop_factor",
-    "memory_reserve",
-    "memory_share",
-    "activation_bytes",
-    "link_latency_s",
-    "prefill_power_floor",
-    "decode_power_floor",
-    "compute_power",
-    "kv_power",
-)
-
-
-def _engine_values(name: str, gpu: str, dtype: str) -> tuple[float, ...]:
-    row = engine(name, facts.gpu(gpu).key)
-    peak = facts.gpu(gpu).peak_flop_per_s.get(dtype, np.nan)
-    return (
-        row.host_s_per_layer,
-        row.host_s_per_pass,
-        row.sequence_s_per_layer * (row.sequence_reference_flop_per_s / peak) ** row.sequence_exponent,
-        row.sequence_busy,
-        row.bandwidth_efficiency,
-        row.compute_efficiency,
-        row.compute_half_rows,
-        row.attention_flop_factor,
-        row.memory_reserve_bytes,
-        row.memory_share,
-        row.activation_bytes_per_row_and_hidden,
-        row.link_latency_s,
-        row.prefill_power_floor,
-        row.decode_power_floor,
-        row.compute_power,
-        row.kv_power,
-    )
-
-
-def _predict(x: _Inputs) -> Prediction:
+def _predict(x: Inputs) -> Prediction:
     kv_bytes = x.kv_values_per_token * x.bytes_per_value
     context = x.padded_prompt + x.output_tokens / 2  # mean over the decode steps
     steps = x.output_tokens - 1
@@ -360,7 +214,7 @@ def smooth_maximum(first: Array, second: Array) -> Array:
     return larger * (1 + (smaller / larger) ** SMOOTHNESS) ** (1 / SMOOTHNESS)
 
 
-def _gpu_s(x: _Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
+def _gpu_s(x: Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
     """Roofline of one forward pass, in seconds; tensor parallelism divides work and weights by the GPU count."""
     efficiency = x.compute_efficiency * rows / (rows + x.compute_half_rows)
     compute_s = flop / x.count / (efficiency * x.flop_per_s)
@@ -368,18 +222,18 @@ def _gpu_s(x: _Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
     return smooth_maximum(compute_s, memory_s)
 
 
-def _host_s(x: _Inputs) -> Array:
+def _host_s(x: Inputs) -> Array:
     return x.layers * x.host_s_per_layer + x.host_s_per_pass
 
 
-def _all_reduce_s(x: _Inputs, rows: Array) -> Array:
+def _all_reduce_s(x: Inputs, rows: Array) -> Array:
     """Two ring all-reduces per layer: 2 (n - 1)/n of the activations over the link, and its latency; 0 on one GPU."""
     activation_bytes = rows * x.hidden * x.bytes_per_value
     per_layer_s = 2 * (x.link_latency_s + 2 * (x.count - 1) / x.count * activation_bytes / x.link)
     return np.where(x.count > 1, x.layers * per_layer_s, 0.0)
 
 
-def _power_w(x: _Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Array, busy: Array) -> Array:
+def _power_w(x: Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Array, busy: Array) -> Array:
     """Board power over all GPUs: idle while the host is awaited, the phase's power while the GPU works."""
     utilisation = flop / x.count / (gpu_s * x.flop_per_s)
     active_w = x.tdp_w * (floor + x.compute_power * np.sqrt(utilisation) + x.kv_power * kv_share)
@@ -387,7 +241,7 @@ def _power_w(x: _Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Arra
     return x.count * (x.idle_w + (active_w - x.idle_w) * np.minimum(busy, 1.0))
 
 
-def _needed_bytes(x: _Inputs, kv_bytes: Array) -> Array:
+def _needed_bytes(x: Inputs, kv_bytes: Array) -> Array:
     """Bytes per GPU: weights, the full context's KV cache, prefill activations, and the engine's reserve."""
     weights = x.parameters * x.bytes_per_value / x.count
     cache = x.batch * (x.padded_prompt + x.output_tokens) * kv_bytes / x.count

@@ -20,8 +20,8 @@ from carbonsweep.units import TOKENS_PER_KILO
 def footprint(measurement: Measurement, scenario: Scenario) -> Footprint:
     """Grams per functional unit of `scenario`.
 
-    Raises EnergyUnknown where a phase has no joules and the scenario assumes no power, and BadInput where no carbon
-    intensity is set, or utilisation is below 1 and the idle power is unknown.
+    Raises EnergyUnknown where a phase has no joules and the scenario assumes no power, or utilisation is below 1 and
+    the idle power is unknown; BadInput where no carbon intensity is set.
     """
     units = functional_units(measurement, scenario.functional_unit)
     parts = tuple(_parts(measurement, scenario))
@@ -69,7 +69,7 @@ def batch_operational_g(
     """Grams of running a batch: its devices' joules, their idle joules where u < 1, and the host's. Elementwise.
 
     `energy_j` and `idle_w` are over all devices; the host share is per device and runs busy or not, hence busy / u.
-    Raises BadInput where u < 1 and `idle_w` is None, or the scenario names no carbon intensity.
+    Raises EnergyUnknown where u < 1 and `idle_w` is None, BadInput where the scenario names no carbon intensity.
     """
     if scenario.intensity is None:
         raise BadInput("grams need a carbon intensity: name a --region, or give --carbon-intensity-g-per-kwh")
@@ -78,7 +78,7 @@ def batch_operational_g(
     total_j = energy_j + host_j
     if u < 1:
         if idle_w is None:
-            raise BadInput(f"utilisation {u:g} charges idle energy, and the idle power of this device is unknown")
+            raise EnergyUnknown(f"utilisation {u:g} charges idle energy, and the idle power of this device is unknown")
         total_j = total_j + idle_energy_j(idle_w, busy_s, u)
     return operational_g(total_j, scenario.intensity.g_per_kwh, scenario.pue)
 

@@ -84,8 +84,8 @@ def engine_names() -> tuple[str, ...]:
 @functools.cache
 def _engine(key: str, gpu: str) -> Engine:
     row = dict(_tables()[key])
-    by_gpu = row.pop("gpu", {})
-    overrides = next((values for kind, values in by_gpu.items() if kind.casefold() == gpu.casefold()), {})
+    by_gpu: dict[str, dict[str, Any]] = {kind.casefold(): values for kind, values in row.pop("gpu", {}).items()}
+    overrides = by_gpu.get(gpu.casefold(), {})
     merged: dict[str, Any] = {**row, **overrides, "key": key}
     known = {field.name for field in fields(Engine)}
     if unknown := set(merged) - known:

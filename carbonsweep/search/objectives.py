@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from carbonsweep.carbon.footprint import batch_energy_j, footprint, functional_units
-from carbonsweep.domain import Measurement, Scenario, Slo
+from carbonsweep.domain import BenchIdentity, FunctionalUnit, Measurement, Scenario, Slo
 from carbonsweep.errors import BadInput, UnknownFact
 from carbonsweep.search.space import Space
+
+UNITS: Final[Mapping[FunctionalUnit, str]] = {
+    "1k-output-tokens": "1,000 output tokens",
+    "output-token": "output token",
+    "prompt": "prompt",
+    "prompt-token": "prompt token",
+}
+"""Functional units as a reader says them."""
+LIMIT_NAMES: Final = {"ttft_s": "TTFT", "tpot_s": "TPOT", "prompt_latency_s": "prompt latency"}
+"""Limits of an Slo as a reader says them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +64,9 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
         Objective(name="latency", label="prompt latency", unit="s", value=lambda m, _: m.prompt_latency_s),
         Objective(name="ttft", label="TTFT", unit="s", value=lambda m, _: m.ttft_s),
         Objective(name="tpot", label="TPOT", unit="s", value=lambda m, _: m.tpot_s),
-        Objective(name="throughput", label="output throughput", unit="tokens/s", value=lambda m, _: m.throughput, sign=-1),
+        Objective(
+            name="throughput", label="output throughput", unit="tokens/s", value=lambda m, _: m.throughput, sign=-1
+        ),
     )
 }
 
@@ -87,12 +99,16 @@ def objectives(names: tuple[str, ...]) -> tuple[Objective, ...]:
     return tuple(OBJECTIVES[name] for name in dict.fromkeys(name.casefold() for name in names))
 
 
-def study_name(space: Space, question: Question, workload_digest: str, bench: str) -> str:
-    """Same space, question, workload and bench: same study; anything else opens a new one over the same records."""
+def study_name(space: Space, question: Question, workload_digest: str, identities: Iterable[BenchIdentity]) -> str:
+    """Same space, question, workload and bench: same study; anything else opens a new one over the same records.
+
+    `identities` are those of the space's configurations: other weights or another engine version are another study.
+    """
+    distinct = sorted(set(identities), key=repr)
     region = "" if question.scenario.intensity is None else f"-{question.scenario.intensity.region}"
-    asked = "-".join(objective.name for objective in question.objectives)
-    identity = repr((space, [o.name for o in question.objectives], question.slo, question.scenario, workload_digest, bench))
-    return f"{asked}{region}-{bench}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    names = [objective.name for objective in question.objectives]
+    identity = repr((space, names, question.slo, question.scenario, workload_digest, distinct))
+    return f"{'-'.join(names)}{region}-{distinct[0].bench}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def worst_excess(excess: Mapping[str, float]) -> float:

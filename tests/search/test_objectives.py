@@ -13,7 +13,7 @@ import pytest
 
 from carbonsweep.carbon.footprint import footprint
 from carbonsweep.carbon.intensity import given_intensity
-from carbonsweep.domain import Scenario, Slo
+from carbonsweep.domain import BenchIdentity, Scenario, Slo
 from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
 from carbonsweep.search.objectives import OBJECTIVES, Question, objectives, study_name, worst_excess
 from carbonsweep.search.space import Space
@@ -21,6 +21,18 @@ from carbonsweep.units import S_PER_YEAR
 from tests.conftest import measurement
 
 SCENARIO = Scenario(intensity=given_intensity(360.0), lifetime_s=5 * S_PER_YEAR, embodied="paper")
+MODELLED = [
+    BenchIdentity(
+        bench="roofline",
+        basis="modelled",
+        engine_version="paper",
+        weights="none",
+        calibration="1",
+        power_protocol="modelled",
+        device="T4",
+    )
+]
+MEASURED = [replace(MODELLED[0], bench="transformers", basis="measured")]
 QUESTION = Question(objectives=objectives(("carbon",)), slo=Slo(), scenario=SCENARIO)
 SPACE = Space(
     models=("TinyLlama-1.1B",), gpus=("T4",), gpu_counts=(1,), batch_sizes=(1, 2), dtypes=("fp16",), engines=("paper",)
@@ -100,30 +112,33 @@ def test_the_worst_excess_is_the_largest() -> None:
 
 def test_every_change_of_the_question_opens_another_study() -> None:
     names = [
-        study_name(SPACE, QUESTION, "w", "roofline"),
-        study_name(replace(SPACE, batch_sizes=(1,)), QUESTION, "w", "roofline"),
-        study_name(SPACE, QUESTION, "other", "roofline"),
-        study_name(SPACE, QUESTION, "w", "transformers"),
-        study_name(SPACE, replace(QUESTION, slo=Slo(ttft_s=1.0)), "w", "roofline"),
-        study_name(SPACE, replace(QUESTION, slo=Slo(tpot_s=1.0)), "w", "roofline"),
-        study_name(SPACE, replace(QUESTION, objectives=objectives(("energy",))), "w", "roofline"),
-        study_name(SPACE, replace(QUESTION, scenario=replace(SCENARIO, intensity=given_intensity(31.0))), "w", "roofline"),
-        study_name(SPACE, replace(QUESTION, scenario=replace(SCENARIO, intensity=None)), "w", "roofline"),
-        study_name(SPACE, replace(QUESTION, scenario=replace(SCENARIO, pue=1.2)), "w", "roofline"),
-        study_name(SPACE, replace(QUESTION, scenario=replace(SCENARIO, lifetime_s=1.0)), "w", "roofline"),
+        study_name(SPACE, QUESTION, "w", MODELLED),
+        study_name(replace(SPACE, batch_sizes=(1,)), QUESTION, "w", MODELLED),
+        study_name(SPACE, QUESTION, "other", MODELLED),
+        study_name(SPACE, QUESTION, "w", MEASURED),
+        study_name(SPACE, QUESTION, "w", [replace(MODELLED[0], calibration="2")]),
+        study_name(SPACE, replace(QUESTION, slo=Slo(ttft_s=1.0)), "w", MODELLED),
+        study_name(SPACE, replace(QUESTION, slo=Slo(tpot_s=1.0)), "w", MODELLED),
+        study_name(SPACE, replace(QUESTION, objectives=objectives(("energy",))), "w", MODELLED),
+        study_name(
+            SPACE, replace(QUESTION, scenario=replace(SCENARIO, intensity=given_intensity(31.0))), "w", MODELLED
+        ),
+        study_name(SPACE, replace(QUESTION, scenario=replace(SCENARIO, intensity=None)), "w", MODELLED),
+        study_name(SPACE, replace(QUESTION, scenario=replace(SCENARIO, pue=1.2)), "w", MODELLED),
+        study_name(SPACE, replace(QUESTION, scenario=replace(SCENARIO, lifetime_s=1.0)), "w", MODELLED),
     ]
     assert len(set(names)) == len(names)
 
 
 NAME_IN_ANOTHER_PROCESS = """
-from tests.search.test_objectives import QUESTION, SPACE
+from tests.search.test_objectives import MODELLED, QUESTION, SPACE
 from carbonsweep.search.objectives import study_name
-print(study_name(SPACE, QUESTION, "w", "roofline"))
+print(study_name(SPACE, QUESTION, "w", MODELLED))
 """
 
 
 def test_the_study_name_is_the_same_in_every_process_and_can_name_a_folder() -> None:
-    name = study_name(SPACE, QUESTION, "w", "roofline")
+    name = study_name(SPACE, QUESTION, "w", MODELLED)
     there = subprocess.run(
         [sys.executable, "-c", NAME_IN_ANOTHER_PROCESS],
         env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -79,7 +79,11 @@ def test_names_are_found_in_any_case_and_repetitions_dropped() -> None:
 
 @pytest.mark.parametrize(
     ("axis", "names", "closest"),
-    [("models", ("TinyLama-1.1B",), "TinyLlama-1.1B"), ("gpus", ("RTX6000",), "RTX6000Ada"), ("dtypes", ("bp16",), "bf16")],
+    [
+        ("models", ("TinyLama-1.1B",), "TinyLlama-1.1B"),
+        ("gpus", ("RTX6000",), "RTX6000Ada"),
+        ("dtypes", ("bp16",), "bf16"),
+    ],
 )
 def test_an_unknown_name_is_answered_with_the_closest(axis: str, names: tuple[str, ...], closest: str) -> None:
     with pytest.raises(UnknownFact, match=rf"did you mean .*{closest}"):

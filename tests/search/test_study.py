@@ -83,7 +83,11 @@ def search(
 
 
 def run(
-    searching: Search, *, by: Outcome = outcome, most: int = 10_000, into: dict[Configuration, TrialRecord] | None = None
+    searching: Search,
+    *,
+    by: Outcome = outcome,
+    most: int = 10_000,
+    into: dict[Configuration, TrialRecord] | None = None,
 ) -> list[Configuration]:
     """Run to the end or for `most` trials; the records go where a sweep would write them before it tells."""
     handed: list[Configuration] = []
@@ -157,9 +161,7 @@ def test_a_space_sampled_nearly_to_the_end_still_hands_out_nothing_twice() -> No
 
 @pytest.mark.parametrize(("space", "trials"), [(SPACE, 12), (LARGE, 25)], ids=["exhaustive", "sampled"])
 def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others(space: Space, trials: int) -> None:
-    first, second, other = (
-        run(search(asking(), space=space, trials=trials, seed=seed)) for seed in (3, 3, 4)
-    )
+    first, second, other = (run(search(asking(), space=space, trials=trials, seed=seed)) for seed in (3, 3, 4))
     assert first == second
     assert first != other
 

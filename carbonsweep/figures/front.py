@@ -1,0 +1,222 @@
+"""The Pareto picture: every configuration over two objectives, the front, the limits, the recommended point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from carbonsweep.answer import Answer, Candidate
+from carbonsweep.figures.labels import Point, label
+from carbonsweep.figures.page import SMALL_PRINT, Page, Style, drawn, footer, image, mass_unit, wrapped
+from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Objective
+
+GREY: Final = "#8a8a8a"
+FRONT_COLOUR: Final = "#444444"
+DECADE: Final = 10.0
+"""An axis whose values span more than this is logarithmic."""
+MOST_AT_FULL_SIZE: Final = 300
+"""More points than this are drawn smaller."""
+
+_LIMIT_OF: Final = {"ttft": "ttft_s", "tpot": "tpot_s", "latency": "prompt_latency_s"}
+
+
+def pareto_png(answer: Answer) -> bytes:
+    """The Pareto picture as a PNG file."""
+    return image(pareto_figure(answer), "png")
+
+
+def pareto_figure(answer: Answer) -> Figure:
+    """Every measured configuration over the answer's two first front objectives, the front, the recommended point."""
+    return pareto_panels({"": answer})
+
+
+def pareto_panels(answers: Mapping[str, Answer]) -> Figure:
+    """One Pareto picture per answer, side by side under their names; a GPU or model looks the same in all of them."""
+    with matplotlib.rc_context({"text.parse_math": False}):  # a model may be called anything, "$" included
+        page = Page.of(len(answers))
+        style = Style.of(answers.values())
+        for i, (name, answer) in enumerate(answers.items()):
+            _draw(page.axes(i), answer, style, name)
+            page.footer(footer(answer), i)
+        page.legend(_entries(style, answers.values()))
+        return page.figure
+
+
+def _entries(style: Style, answers: Iterable[Answer]) -> list[Artist]:
+    """Only what the pictures of `answers` show."""
+    answers = list(answers)
+    fronts = {len(answer.front_objectives) for answer in answers if answer.front}
+    entries: list[Artist] = [Patch(facecolor=colour, label=gpu) for gpu, colour in style.colours.items()]
+    entries += [_sign(model, color="#666666", marker=marker) for model, marker in style.markers.items()]
+    if any(answer.infeasible for answer in answers):
+        entries.append(_sign("misses a limit", color=GREY, markerfacecolor="none"))
+    if any(_shown_limits(answer) for answer in answers):
+        entries.append(Patch(facecolor="#ececec", edgecolor="#bdbdbd", hatch="////", label="beyond the SLO"))
+    if 2 in fronts:
+        entries.append(Line2D([], [], color=FRONT_COLOUR, linewidth=1.3, label="Pareto front"))
+    if fronts - {2}:
+        entries.append(_sign("on the Pareto front", color=FRONT_COLOUR, markerfacecolor="none", markersize=9))
+    if fronts:
+        entries.append(_sign("recommended", color="black", markerfacecolor="none", markersize=10, mew=1.6))
+    return entries
+
+
+def _sign(text: str, **style: Any) -> Line2D:
+    return Line2D([], [], label=text, **{"marker": "o", "linestyle": "none", "markersize": 7, **style})
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """One axis of a Pareto picture: an objective, and the unit its values are shown in."""
+
+    objective: Objective
+    label: str
+    factor: float
+
+    @classmethod
+    def of(cls, objective: Objective, answer: Answer) -> _Scale:
+        per = UNITS[answer.question.scenario.functional_unit]
+        unit, factor = objective.unit.replace("/functional unit", f" per {per}"), 1.0
+        if objective.unit.startswith("g/"):
+            mass, factor = mass_unit(objective.value(c.measurement, answer.question.scenario) for c in drawn(answer))
+            unit = f"{mass} CO2e per {per}"
+        better = "more is better" if objective.sign < 0 else "less is better"
+        return cls(objective, f"{objective.label}, {unit} ({better})", factor)
+
+    def value(self, candidate: Candidate, answer: Answer) -> float:
+        return self.factor * self.objective.value(candidate.measurement, answer.question.scenario)
+
+
+def _draw(axes: Axes, answer: Answer, style: Style, name: str) -> None:
+    y, x = (_Scale.of(objective, answer) for objective in answer.front_objectives[:2])
+    points = {c.record.key: (x.value(c, answer), y.value(c, answer)) for c in drawn(answer)}
+    axes.set_xlabel(x.label, fontsize=9.5)
+    axes.set_ylabel(y.label, fontsize=9.5)
+    _title(axes, answer, x.objective, y.objective, name)
+    if not points:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "no configuration gave a result", transform=axes.transAxes, ha="center", color=GREY)
+        return
+    limits = _shown_limits(answer)
+    for which, scale, values in zip("xy", (x, y), zip(*points.values(), strict=True), strict=True):
+        _set_scale(axes, which, [*values, *_near(limits.get(scale.objective.name), values)])
+    _shade(axes, x.objective, y.objective, limits)
+    _draw_points(axes, answer.infeasible, points, style, hollow=True)
+    _draw_front(axes, [points[c.record.key] for c in answer.front], _corner(answer))
+    _draw_points(axes, answer.feasible, points, style, hollow=False)
+    label(axes, answer, points, _corner(answer))
+
+
+def _title(axes: Axes, answer: Answer, x: Objective, y: Objective, name: str) -> None:
+    said: dict[tuple[str, ...], str] = {(): "no result", ("measured", "modelled"): "part measured, part modelled"}
+    basis = said.get(answer.bases) or answer.bases[0]
+    heading = f"{y.label[0].upper()}{y.label[1:]} against {x.label}, {basis}"
+    limits = ", ".join(f"{LIMIT_NAMES[k]} at most {v:g} s" for k, v in answer.question.slo.limits().items())
+    found = f"{len(answer.feasible)} configuration{'s' * (len(answer.feasible) != 1)}, no limits set"
+    if limits:
+        found = f"{len(answer.feasible)} of {len(drawn(answer))} configurations meet {limits}"
+    if len(answer.front_objectives) > 2:
+        found += f"; front over {len(answer.front_objectives)} objectives"
+    width_in = axes.bbox.width / axes.figure.dpi + 0.6
+    below = wrapped(found, width_in, size_pt=8.5, most=2)
+    axes.annotate(
+        below, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=8.5, color=SMALL_PRINT
+    )
+    above = wrapped(f"{name}: {heading}" if name else heading, width_in, size_pt=11, most=1)
+    axes.set_title(above, loc="left", fontsize=11, fontweight="bold", pad=20 + 11 * below.count("\n"))
+
+
+def _shown_limits(answer: Answer) -> dict[str, float]:
+    """Limits in seconds on the two axes shown, by objective."""
+    limits = answer.question.slo.limits()
+    shown = [objective.name for objective in answer.front_objectives[:2]]
+    return {name: limits[_LIMIT_OF[name]] for name in shown if _LIMIT_OF.get(name) in limits}
+
+
+def _near(limit: float | None, values: Sequence[float]) -> list[float]:
+    """The limit belongs in the picture unless it would squeeze the points into a corner."""
+    return [] if limit is None or not min(values) / DECADE < limit < max(values) * DECADE else [limit]
+
+
+def _set_scale(axes: Axes, which: str, values: list[float]) -> None:
+    """Log where the values span more than a decade; ticks are plain numbers, at 1, 2 and 5 of each decade."""
+    low, high = min(values), max(values)
+    logarithmic = low > 0 and high / low > DECADE
+    if logarithmic:
+        margin = (high / low) ** 0.07
+        span = (low / margin, high * margin)
+    else:
+        margin = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
+        span = (low - margin, high + margin)
+    axes.set(**{f"{which}scale": "log" if logarithmic else "linear", f"{which}lim": span})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if logarithmic:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,)))
+        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}" if abs(value) < 1e7 else f"{value:.0e}"))
+
+
+def _shade(axes: Axes, x: Objective, y: Objective, limits: Mapping[str, float]) -> None:
+    """Hatch what lies beyond a limit on either axis, and draw the limit as its edge."""
+    area: dict[str, Any] = {"fc": "#ececec", "ec": "#d2d2d2", "hatch": "////", "linewidth": 0, "zorder": 0}
+    edge: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": "--"}
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    if x.name in limits and limits[x.name] < right:
+        axes.axvspan(max(limits[x.name], left), right, **area)
+        axes.axvline(limits[x.name], **edge)
+    if y.name in limits and limits[y.name] < top:
+        axes.axhspan(max(limits[y.name], bottom), top, **area)
+        axes.axhline(limits[y.name], **edge)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _draw_points(
+    axes: Axes, candidates: Sequence[Candidate], points: Mapping[str, Point], style: Style, *, hollow: bool
+) -> None:
+    """One call per GPU and model: thousands of single points would take seconds."""
+    groups: dict[tuple[str, str], list[Point]] = {}
+    for candidate in candidates:
+        configuration = candidate.record.configuration
+        groups.setdefault((configuration.gpu, configuration.model), []).append(points[candidate.record.key])
+    for (gpu, model), members in groups.items():
+        axes.plot(
+            *zip(*members, strict=True),
+            marker=style.markers[model],
+            markersize=6 if len(points) <= MOST_AT_FULL_SIZE else 4,
+            markerfacecolor="none" if hollow else style.colours[gpu],
+            markeredgecolor=style.colours[gpu] if hollow else "white",
+            markeredgewidth=0.9 if hollow else 0.5,
+            alpha=0.8 if hollow else 1.0,
+            linestyle="none",
+            zorder=2 if hollow else 4,
+        )
+
+
+def _draw_front(axes: Axes, front: list[Point], corner: Literal["post", "pre"] | None) -> None:
+    """The edge of what is dominated: a step line for two objectives, rings for more."""
+    if not front:
+        return
+    xs, ys = zip(*sorted(front), strict=True)
+    if corner is None:
+        axes.plot(xs, ys, "o", markersize=11, markerfacecolor="none", color=FRONT_COLOUR, zorder=3, label="front")
+    else:
+        axes.step(xs, ys, where=corner, color=FRONT_COLOUR, linewidth=1.3, zorder=3, label="front")
+
+
+def _corner(answer: Answer) -> Literal["post", "pre"] | None:
+    """How the front steps; None over more than two objectives, which leave no line in a plane.
+
+    At x one can have the best y of any point at least as good in x: to its left if less is better, else to its right.
+    """
+    if len(answer.front_objectives) > 2:
+        return None
+    return "pre" if answer.front_objectives[1].sign < 0 else "post"

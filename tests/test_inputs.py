@@ -1,0 +1,69 @@
+"""Options become values, or one clear error."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from carbonsweep import inputs
+from carbonsweep.errors import BadInput, UnknownFact
+
+BOTH = ("T4", "RTX6000Ada")
+
+
+def test_the_defaults_are_the_papers() -> None:
+    scenario = inputs.scenario({}, BOTH)
+    assert scenario.lifetime_s == 5 * 8760 * 3600  # section 3.1, and its year of 8760 h
+    assert (scenario.pue, scenario.utilisation, scenario.host_power_w) == (1.0, 1.0, 0.0)
+    assert (scenario.embodied, scenario.intensity) == ("paper", None)
+
+
+def test_the_preset_falls_to_the_first_that_knows_every_device() -> None:
+    assert inputs.scenario({}, ("T4", "H100")).embodied == "act"
+    assert inputs.scenario({}, ("CPU",)).embodied == "sc23"
+    with pytest.raises(BadInput, match="act"):
+        inputs.scenario({"embodied": "paper"}, ("T4", "H100"))
+
+
+def test_what_is_given_replaces_what_was_before() -> None:
+    before = inputs.scenario({"region": "QC", "pue": 1.4, "assume_power_w": 65.0}, BOTH)
+    after = inputs.scenario({"region": "DE", "lifetime_years": 7.0}, BOTH, before)
+    assert after.intensity is not None
+    assert after.intensity.g_per_kwh == 366.8
+    assert dataclasses.replace(after, intensity=before.intensity, lifetime_s=before.lifetime_s) == before
+
+
+def test_carbon_needs_an_intensity_and_latency_does_not() -> None:
+    scenario = inputs.scenario({}, BOTH)
+    limits: dict[str, None] = {"slo_ttft": None, "slo_tpot": None, "slo_latency": None}
+    assert inputs.question(objective=("latency",), scenario=scenario, **limits).scenario is scenario
+    with pytest.raises(BadInput, match="--region"):
+        inputs.question(objective=("latency", "carbon"), scenario=scenario, **limits)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"carbon_intensity_g_per_kwh": 3.0, "region": "QC"},
+        {"carbon_intensity_g_per_kwh": 3.0, "intensity_basis": "direct"},
+        {"intensity_basis": "direct"},
+        {"region": "QC", "intensity_basis": "direct"},
+    ],
+)
+def test_contradicting_grid_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(BadInput):
+        inputs.scenario(options, BOTH)
+
+
+def test_zero_grams_per_kwh_is_a_number_somebody_may_state() -> None:
+    intensity = inputs.scenario({"carbon_intensity_g_per_kwh": 0.0}, BOTH).intensity
+    assert intensity is not None
+    assert (intensity.g_per_kwh, intensity.basis) == (0.0, "given")
+
+
+def test_engines_are_looked_up_and_the_papers_is_the_default() -> None:
+    assert inputs.modelled_engines(None) == ("paper",)
+    assert inputs.modelled_engines(("Healthy", "PAPER")) == ("healthy", "paper")
+    with pytest.raises(UnknownFact, match="healthy"):
+        inputs.modelled_engines(("helthy",))
