@@ -54,7 +54,7 @@ def main() -> None:
     bench, known = RooflineBench(), {}
 
     def tpe(seed: int) -> list[Configuration]:
-        search = Search(space=searched, question=question, name="tpe", trials=budget, seed=seed, known=lambda _: None)
+        search = Search(space=searched, question=question, name="tpe", trials=budget, seed=seed, known={})
         tried = []
         while (configuration := search.suggest()) is not None:
             if configuration not in known:

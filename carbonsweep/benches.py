@@ -64,6 +64,12 @@ def require_energy(bench: Bench, space: Space, question: Question) -> None:
         )
 
 
+def weights(bench: Bench, space: Space) -> list[str]:
+    """ "MODEL: where its weights come from" for each model a bench measures; nothing for a bench that only models."""
+    first = {c.model: bench.identity(c) for c in reversed(list(space.configurations()))}
+    return [f"{model}: {i.weights}" for model, i in sorted(first.items()) if i.basis == "measured"]
+
+
 def _modelled(
     gpus: tuple[str, ...] | None,
     dtypes: tuple[str, ...] | None,
@@ -110,7 +116,7 @@ def _measured(
         gpus=kinds,
         dtypes=dtypes or (("fp32",) if only_cpu else ("fp16",)),
         engines=(MEASURED_ENGINE,),
-        statement=f"Measured on this machine: transformers bench on {', '.join(kinds)}, weights {weights}.",
+        statement=f"Measured on this machine: transformers bench on {', '.join(kinds)}.",
     )
 
 

@@ -122,7 +122,8 @@ def show_answer(answer: Answer, document: Mapping[str, Any]) -> None:
         if answer.presets:
             console.print(_preset_table(answer, unit))
         names = " and ".join(objective.label for objective in answer.front_objectives)
-        say(f"Pareto front over {names}: {len(answer.front)} configurations.")
+        volume = "" if answer.hypervolume is None else f", hypervolume {answer.hypervolume:.4g}"
+        say(f"Pareto front over {names}: {len(answer.front)} configurations{volume}.")
     _show_footing(answer, document)
 
 

@@ -32,22 +32,24 @@ class Sweep:
     workload: Workload
     name: str
 
-    def known(self, folder: OutputFolder, configuration: Configuration) -> TrialRecord | None:
-        """A reusable record of `configuration`; a failure is none, it is tried again."""
+    def known(self, folder: OutputFolder) -> dict[Configuration, TrialRecord]:
+        """The reusable record of each configuration; a failure is none, it is tried again."""
         from carbonsweep.records import is_failure
 
-        record = folder.records.get(self._key(configuration))
-        return None if record is None or is_failure(record) else record
+        return {record.configuration: record for record in self.records(folder) if not is_failure(record)}
 
     def records(self, folder: OutputFolder) -> list[TrialRecord]:
-        """Every record of the space, failures included, in the space's order."""
-        keys = (self._key(configuration) for configuration in self.space.configurations())
-        return [folder.records[key] for key in keys if key in folder.records]
-
-    def _key(self, configuration: Configuration) -> str:
+        """Every record of this sweep in the folder, failures included, in the order of configurations."""
         from carbonsweep.domain import record_key
 
-        return record_key(configuration, self.workload.summary(), self.bench.identity(configuration))
+        workload = self.workload.summary()
+        mine = (
+            record
+            for record in folder.records.values()
+            if record.configuration in self.space
+            and record.key == record_key(record.configuration, workload, self.bench.identity(record.configuration))
+        )
+        return sorted(mine, key=lambda record: record.configuration)
 
 
 @click.command(
@@ -129,6 +131,8 @@ def command(
         searched, question, workload.summary().digest, map(chosen.bench.identity, searched.configurations())
     )
     terminal.say(chosen.statement)
+    for weights_label in benches.weights(chosen.bench, searched):
+        terminal.say(f"Weights of {weights_label}.")
     return _run(
         Sweep(bench=chosen.bench, space=searched, question=question, workload=workload, name=name),
         out=out or Path("results") / name,
@@ -154,7 +158,7 @@ def _run(asked: Sweep, *, out: Path, trials: int, seed: int, address: str | None
             name=asked.name,
             trials=trials,
             seed=seed,
-            known=lambda configuration: asked.known(folder, configuration),
+            known=asked.known(folder),
             storage=journal(folder.folder),
         )
         terminal.say(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,8 +37,8 @@ ATTEMPTS: Final = 20
 class Search:
     """One study: hands out configurations nobody has evaluated, at most `trials` in all, and learns from records.
 
-    `known(configuration)` returns a record that is reusable for it, or None; such a record is told at once and counts
-    as a trial. `storage` None keeps the study in memory.
+    `known` holds the reusable record of each configuration that has one: it is told at once and counts as a trial.
+    `storage` None keeps the study in memory.
     """
 
     def __init__(
@@ -49,10 +49,11 @@ class Search:
         name: str,
         trials: int,
         seed: int,
-        known: Callable[[Configuration], TrialRecord | None],
+        known: Mapping[Configuration, TrialRecord],
         storage: BaseStorage | None = None,
     ) -> None:
-        self._space, self._question, self._known = space, question, known
+        self._space, self._question = space, question
+        self._known = {configuration: record for configuration, record in known.items() if configuration in space}
         self._budget = min(trials, space.size)
         self._distributions = distributions(space)
         self._random = random.Random(seed)
@@ -69,7 +70,7 @@ class Search:
         self._told = {
             configuration
             for t in self.study.trials
-            if (configuration := _finished(t)) is not None and known(configuration) is not None
+            if (configuration := _finished(t)) in self._known and configuration is not None
         }
         self.reused = self._tell_known()
         self._close_stale()
@@ -104,6 +105,7 @@ class Search:
             _tell(self.study, asked, state=TrialState.FAIL)
         else:
             self._tell_outcome(asked, record)
+            self._known[record.configuration] = record
         self._told.add(record.configuration)
 
     def abandon(self, configuration: Configuration) -> None:
@@ -121,12 +123,12 @@ class Search:
         _tell(self.study, asked, values=values)
 
     def _tell_known(self) -> int:
-        """Tell records from earlier sweeps, in the space's order, up to the budget."""
+        """Tell records from earlier sweeps, in the order of configurations, up to the budget."""
         reused = 0
-        for configuration in self._space.configurations():
+        for configuration, record in sorted(self._known.items(), key=lambda pair: pair[0]):
             if len(self._told) >= self._budget:
                 break
-            if configuration in self._told or (record := self._known(configuration)) is None:
+            if configuration in self._told:
                 continue
             values, constraints = told_values(record, self._question)
             self.study.add_trial(
@@ -168,7 +170,7 @@ class Search:
 
     def _pass_over(self, asked: optuna.Trial, configuration: Configuration) -> None:
         """Known already: the sampler is told again, so that it moves on; in flight or failed: nothing is known."""
-        record = self._known(configuration)
+        record = self._known.get(configuration)
         if record is None:
             _tell(self.study, asked, state=TrialState.FAIL)
         else:

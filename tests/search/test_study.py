@@ -71,15 +71,8 @@ def search(
     storage: BaseStorage | None = None,
 ) -> Search:
     """`records` is what the record file would hold; a failure in it is not reusable."""
-    known = {} if records is None else records
-
-    def reusable(configuration: Configuration) -> TrialRecord | None:
-        found = known.get(configuration)
-        return None if found is None or is_failure(found) else found
-
-    return Search(
-        space=space, question=question, name="test", trials=trials, seed=seed, known=reusable, storage=storage
-    )
+    known = {} if records is None else {c: found for c, found in records.items() if not is_failure(found)}
+    return Search(space=space, question=question, name="test", trials=trials, seed=seed, known=known, storage=storage)
 
 
 def run(

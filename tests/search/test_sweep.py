@@ -33,7 +33,7 @@ searched = space(models=("TinyLlama-1.1B",), gpus=("T4", "RTX6000Ada"), gpu_coun
 scenario = inputs.scenario({{"region": "QC"}}, searched.gpus)
 question = inputs.question(objective=("carbon",), slo_ttft=None, slo_tpot=None, slo_latency=None, scenario=scenario)
 with OutputFolder(Path("out")) as folder:
-    search = Search(space=searched, question=question, name="s", trials=6, seed=0, known=lambda c: None,
+    search = Search(space=searched, question=question, name="s", trials=6, seed=0, known={{}},
                     storage=journal(folder.folder))
     {before}
     shown = []
