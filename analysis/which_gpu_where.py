@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: python analysis/which_gpu_where.py results/STUDY --out which_gpu_where.csv")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--model", help="Only this model; a smaller one always wins. [default: the smallest of the sweep]")
+@click.option("--model", help="Only this model: models differ in quality. [default: the smallest of the sweep]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .csv file.")
 def command(folder: Path, model: str | None, out: Path) -> None:
     """Price every record of DIR in every region, and print the GPU with the least carbon by region and batch size."""
@@ -37,6 +37,8 @@ def command(folder: Path, model: str | None, out: Path) -> None:
     if out.suffix.casefold() != ".csv" or not out.resolve().parent.is_dir():
         raise BadInput(f"--out {out}: name a .csv file in a folder that exists")
     table = grams_by_region(saved, chosen)
+    if table.empty:
+        raise BadInput(f"{folder}: no measured configuration of {chosen} meets the limits, so nothing can win")
     write_atomically(out, table.to_csv(index=False, lineterminator="\n"))
     best = table.loc[table.groupby(["region", "batch_size"])["total_g"].idxmin()]
     print(f"{chosen}, {', '.join(sorted(set(table['basis'])))}: GPU with the least total carbon")

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from carbonsweep.carbon.embodied import presets_covering
+from carbonsweep import facts
+from carbonsweep.carbon.embodied import EmbodiedCarbon, embodied_carbon, embodied_range, presets_covering, presets_of
 from carbonsweep.carbon.footprint import footprint
 from carbonsweep.domain import Footprint, FunctionalUnit, Measurement, Scenario, TrialRecord
 from carbonsweep.errors import EnergyUnknown, NothingMeasured
@@ -54,13 +55,15 @@ class Answer:
     """The feasible candidates, best first by the first objective, and what follows from them.
 
     `front` is the Pareto front over `front_objectives` (the asked ones; with one objective, prompt latency or
-    throughput beside it). `closest` are the candidates that miss the limits by least, when none is feasible.
+    throughput beside it). `unpriced` are measured records without a value of an objective (a meter that failed), with
+    the reason. `closest` are the candidates that miss the limits by least, when none is feasible.
     """
 
     question: Question
     feasible: tuple[Candidate, ...]
     infeasible: tuple[Candidate, ...]
     refused: tuple[TrialRecord, ...]
+    unpriced: tuple[tuple[TrialRecord, str], ...]
     front: tuple[Candidate, ...]
     front_objectives: tuple[Objective, ...]
     hypervolume: float | None
@@ -83,6 +86,12 @@ class Answer:
         return best
 
     @property
+    def smaller_model_wins(self) -> bool:
+        """Whether the models' order by carbon is their order by size, as it is wherever time follows size."""
+        sizes = [facts.language_model(model).parameters for model in self.best_per_model]
+        return sizes == sorted(sizes)
+
+    @property
     def closest(self) -> tuple[Candidate, ...]:
         if self.feasible:
             return ()
@@ -95,10 +104,17 @@ class Answer:
 
 
 def answer(records: Iterable[TrialRecord], question: Question) -> Answer:
-    """Rank records of one workload. Raises NothingMeasured without a single measurement or refusal that says why,
-    EnergyUnknown where an objective needs joules a record has not."""
+    """Rank records of one workload.
+
+    Raises NothingMeasured without a single measurement or refusal that says why, and EnergyUnknown where an objective
+    needs joules and no record has them.
+    """
     listed = tuple(records)
-    candidates = [candidate(record, question) for record in listed if record.measurement is not None]
+    measured = [record for record in listed if record.measurement is not None]
+    unpriced = [(record, why) for record in measured if (why := question.lacks(record)) is not None]
+    if unpriced and len(unpriced) == len(measured):
+        raise EnergyUnknown(unpriced[0][1])
+    candidates = [candidate(record, question) for record in measured if question.lacks(record) is None]
     refused = tuple(record for record in listed if record.measurement is None)
     if not candidates and all(record.refusal is not None and record.refusal.kind == "failed" for record in refused):
         reasons = sorted({record.refusal.reason for record in refused if record.refusal is not None})
@@ -115,6 +131,7 @@ def answer(records: Iterable[TrialRecord], question: Question) -> Answer:
         feasible=feasible,
         infeasible=tuple(c for c in ranked if not c.is_feasible),
         refused=refused,
+        unpriced=tuple(unpriced),
         front=tuple(feasible[i] for i in kept),
         front_objectives=axes,
         hypervolume=None if reference is None else hypervolume([points[i] for i in kept], reference),
@@ -140,12 +157,26 @@ def candidate(record: TrialRecord, question: Question) -> Candidate:
 
 def priced(measurement: Measurement, scenario: Scenario) -> Footprint | None:
     """The footprint, or None where there is nothing to price with: no region, or no known energy."""
+    found = priced_or_reason(measurement, scenario)
+    return found if isinstance(found, Footprint) else None
+
+
+def priced_or_reason(measurement: Measurement, scenario: Scenario) -> Footprint | str:
+    """The footprint, or why there is none."""
     if scenario.intensity is None:
-        return None
+        return "no --region given"
     try:
         return footprint(measurement, scenario)
-    except EnergyUnknown:
-        return None
+    except EnergyUnknown as error:
+        return str(error)
+
+
+def embodied_sources(answer: Answer) -> dict[str, EmbodiedCarbon]:
+    """What one device of each measured kind embodies under the preset of the answer; its source and range."""
+    measurements = [c.measurement for c in (*answer.feasible, *answer.infeasible)]
+    kinds = {phase.gpu for m in measurements for phase in (m.prefill, m.decode)}
+    preset = answer.question.scenario.embodied
+    return {kind: embodied_carbon(kind, preset) for kind in sorted(kinds) if preset in presets_of(kind)}
 
 
 def front_objectives(question: Question) -> tuple[Objective, ...]:
@@ -169,6 +200,17 @@ def document(answer: Answer, *, regret: float | None = None, notes: Mapping[str,
         "functional_unit": question.scenario.functional_unit,
         "slo": question.slo.limits(),
         "scenario": {key: value for key, value in scenario.items() if key not in ("intensity", "functional_unit")},
+        "embodied": {
+            kind: {
+                "kg": one.kg,
+                "low_kg": one.low_kg,
+                "high_kg": one.high_kg,
+                "over_presets_kg": list(embodied_range(kind)),
+                "estimated": one.estimated,
+                "source": one.source,
+            }
+            for kind, one in embodied_sources(answer).items()
+        },
         "feasible": answer.best is not None,
         "best": None if answer.best is None else candidate_document(answer.best, question),
         "runners_up": [candidate_document(c, question) for c in answer.runners_up],
@@ -199,6 +241,7 @@ def counts(answer: Answer) -> dict[str, int]:
         "does_not_fit": kinds.count("does-not-fit"),
         "unsupported": kinds.count("unsupported"),
         "failed": kinds.count("failed"),
+        "unpriced": len(answer.unpriced),
     }
 
 

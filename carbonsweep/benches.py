@@ -12,8 +12,8 @@ from carbonsweep.bench.power.nvml import present_gpus
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
-from carbonsweep.facts.engines import engine, engine_key
-from carbonsweep.inputs import DEFAULT_GPUS
+from carbonsweep.facts.engines import engine
+from carbonsweep.inputs import DEFAULT_GPUS, modelled_engines
 from carbonsweep.search.objectives import Question
 from carbonsweep.search.space import Space
 
@@ -46,13 +46,21 @@ def choose(
     """
     present = () if asked == "roofline" else _present_kinds()
     if asked == "roofline" or (asked == "auto" and not present):
-        return _modelled(gpus, dtypes, engines, nothing_here=asked == "auto")
+        if weights != "auto":
+            raise BadInput(f"--weights {weights} is for measuring (--bench transformers): a model needs none")
+        return modelled(gpus, dtypes, engines, nothing_here=asked == "auto")
     return _measured(present, weights, gpus, dtypes, engines)
 
 
 def require_energy(bench: Bench, space: Space, question: Question) -> None:
     """Refuse an objective that needs joules where no meter will read any. Raises EnergyUnknown."""
     needing = [objective.name for objective in question.objectives if objective.needs_energy]
+    priced = any(objective.needs_intensity for objective in question.objectives)
+    if priced and question.scenario.utilisation < 1 and _basis(bench, space) == "measured":
+        raise EnergyUnknown(
+            f"--utilisation {question.scenario.utilisation:g} charges idle energy, and a measurement does not hold "
+            "idle power yet: leave it at 1, or model (--bench roofline)"
+        )
     if not needing or question.scenario.assumed_power_w is not None:
         return
     blind = sorted({c.gpu for c in space.configurations() if bench.identity(c).power_protocol == "none"})
@@ -64,24 +72,29 @@ def require_energy(bench: Bench, space: Space, question: Question) -> None:
         )
 
 
+def _basis(bench: Bench, space: Space) -> str:
+    return bench.identity(next(space.configurations())).basis
+
+
 def weights(bench: Bench, space: Space) -> list[str]:
     """ "MODEL: where its weights come from" for each model a bench measures; nothing for a bench that only models."""
     first = {c.model: bench.identity(c) for c in reversed(list(space.configurations()))}
     return [f"{model}: {i.weights}" for model, i in sorted(first.items()) if i.basis == "measured"]
 
 
-def _modelled(
+def modelled(
     gpus: tuple[str, ...] | None,
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None,
     *,
-    nothing_here: bool,
+    nothing_here: bool = False,
 ) -> Chosen:
+    """The device model with its defaults. Raises BadInput for the CPU, UnknownFact for a GPU or engine."""
     kinds = tuple(gpus or DEFAULT_GPUS)
-    if any(kind.casefold() == facts.CPU.casefold() for kind in kinds):
+    kinds = tuple(facts.device_key(kind) for kind in kinds)
+    if facts.CPU in kinds:
         raise BadInput("the device model knows GPUs only: measure the CPU with --bench transformers")
-    kinds = tuple(facts.gpu(kind).key for kind in kinds)
-    keys = tuple(engine_key(name) for name in engines or ("paper",))
+    keys = modelled_engines(engines)
     named = ", ".join(f"{key} ({engine(key, kinds[0]).version})" for key in keys)
     why = " This machine has no GPU to measure." if nothing_here else ""
     return Chosen(
@@ -108,6 +121,9 @@ def _measured(
     for name in engines or ():
         if name.casefold() != MEASURED_ENGINE:
             raise UnknownFact("engine of the transformers bench", name, [MEASURED_ENGINE])
+    if len(present) > 1:
+        # Ray hands out any free GPU of a machine: a trial for one kind could run on the other.
+        raise BadInput(f"this machine has {' and '.join(present)}: show one kind at a time with CUDA_VISIBLE_DEVICES")
     kinds = _present(gpus, present)
     only_cpu = kinds == (facts.CPU,)
     bench = TransformersBench(weights=weights)
@@ -124,9 +140,7 @@ def _present(gpus: tuple[str, ...] | None, present: tuple[str, ...]) -> tuple[st
     """The asked kinds, each of which must be here; unasked, the GPUs that are, or else the CPU."""
     if gpus is None:
         return present or (facts.CPU,)
-    kinds = tuple(
-        facts.CPU if name.casefold() == facts.CPU.casefold() else facts.gpu(name).key for name in dict.fromkeys(gpus)
-    )
+    kinds = tuple(dict.fromkeys(facts.device_key(name) for name in gpus))
     missing = [kind for kind in kinds if kind not in (*present, facts.CPU)]
     if missing:
         here = ", ".join((*present, facts.CPU))
@@ -138,9 +152,10 @@ def _present_kinds() -> tuple[str, ...]:
     """GPU kinds of this machine. Raises BadInput for a GPU no fact row knows: it could not be priced."""
     found = present_gpus()
     unknown = [gpu.product_name for gpu in found if gpu.kind is None]
-    if unknown and len(unknown) == len(found):
+    if unknown:
         raise BadInput(
             f"this machine's GPU {', '.join(sorted(set(unknown)))} is in no fact table "
-            f"(known: {', '.join(facts.gpus())}); model a known one with --bench roofline"
+            f"(known: {', '.join(facts.gpus())}): leave it out with CUDA_VISIBLE_DEVICES, or model with --bench "
+            "roofline"
         )
     return tuple(dict.fromkeys(gpu.kind for gpu in found if gpu.kind is not None))

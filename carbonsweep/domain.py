@@ -18,6 +18,7 @@ Dtype = Literal["fp32", "bf16", "fp16"]
 DTYPE_BYTES: Final[Mapping[Dtype, int]] = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 Basis = Literal["measured", "modelled"]
+EMBODIED_PRESETS: Final = ("paper", "act", "sc23", "vendor")  # in the order of the default choice
 FunctionalUnit = Literal["1k-output-tokens", "output-token", "prompt", "prompt-token"]
 RefusalKind = Literal["does-not-fit", "unsupported", "failed"]
 
@@ -229,6 +230,8 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.output_tokens < 2:
             raise ValueError(f"batch_size is {self.batch_size}, output_tokens {self.output_tokens}: at least 1 and 2")
+        known = {"idle_w": self.idle_w, "peak_memory_bytes": self.peak_memory_bytes}
+        _require_positive(**{name: value for name, value in known.items() if value is not None})
 
     @property
     def ttft_s(self) -> float:

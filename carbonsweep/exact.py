@@ -51,6 +51,7 @@ class Plan:
             "does_not_fit": int((self.supported & ~self.measurable).sum()),
             "unsupported": int((~self.supported).sum()),
             "failed": 0,
+            "unpriced": 0,
         }
 
 
@@ -117,8 +118,8 @@ class _Quantities:
             decode_s=predicted.decode_s,
             energy_j=predicted.prefill_w * predicted.prefill_s + predicted.decode_w * predicted.decode_s,
             idle_w=predicted.idle_w,
-            batch=np.array(points.batch_sizes, dtype=float)[points.batch_size],
-            count=np.array(points.gpu_counts, dtype=float)[points.gpu_count],
+            batch=np.array(points.batch_size.values, dtype=float)[points.batch_size.index],
+            count=np.array(points.gpu_count.values, dtype=float)[points.gpu_count.index],
             prompt_tokens=predicted.real_prompt_tokens,
             output_tokens=workload.output_tokens,
         )
@@ -150,7 +151,7 @@ class _Quantities:
 
     def _total_g(self, scenario: Scenario) -> Array:
 
-        kg = np.array([embodied_carbon(gpu, scenario.embodied).kg for gpu in self.points.gpus])
+        kg = np.array([embodied_carbon(gpu, scenario.embodied).kg for gpu in self.points.gpu.values])
         operational_g = batch_operational_g(
             energy_j=self.energy_j,
             busy_s=self.latency_s,
@@ -159,7 +160,7 @@ class _Quantities:
             scenario=scenario,
         )
         embodied_g = batch_embodied_g(
-            embodied_kg=kg[self.points.gpu],
+            embodied_kg=kg[self.points.gpu.index],
             busy_s=self.latency_s,
             gpu_count=self.count,
             scenario=scenario,
@@ -197,7 +198,7 @@ def _shown_indices(planned: Plan, question: Question) -> set[int]:
         return set(measurable[np.argsort(planned.excess[measurable], kind="stable")[:CLOSEST]].tolist())
     ranked = feasible[np.lexsort(planned.losses[feasible].T[::-1])]
     indices = set(ranked[: 1 + RUNNERS_UP].tolist())
-    _, first_of_model = np.unique(planned.points.model[ranked], return_index=True)
+    _, first_of_model = np.unique(planned.points.model.index[ranked], return_index=True)
     indices |= set(ranked[first_of_model].tolist())
     axes = planned.front_losses[feasible]
     indices |= set(feasible[front(axes)].tolist()) | set(feasible[np.argmax(axes, axis=0)].tolist())
@@ -208,7 +209,7 @@ def _preset_winners(planned: Plan, question: Question, feasible: NDArray[np.intp
     """The best configuration under each embodied preset that knows every feasible GPU kind."""
     if question.objectives[0].name != "carbon":
         return []
-    kinds = {planned.points.gpus[i] for i in np.unique(planned.points.gpu[feasible])}
+    kinds = {planned.points.gpu.values[i] for i in np.unique(planned.points.gpu.index[feasible])}
     scenarios = [dataclasses.replace(question.scenario, embodied=preset) for preset in presets_covering(kinds)]
     return [int(feasible[np.argmin(planned.quantities.value("carbon", s)[feasible])]) for s in scenarios]
 

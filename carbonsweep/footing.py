@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from carbonsweep.answer import Answer
-from carbonsweep.carbon.embodied import embodied_carbon, embodied_range, presets_of
+from carbonsweep.answer import Answer, embodied_sources
+from carbonsweep.carbon.embodied import embodied_range
 from carbonsweep.domain import Device, TrialRecord
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question
 from carbonsweep.units import S_PER_YEAR
@@ -45,12 +45,9 @@ def scenario(question: Question) -> list[tuple[str, str]]:
 
 def devices(found: Answer) -> list[list[str]]:
     """What one device of each kind embodies, under the preset used, over all presets, and by which source."""
-    preset = found.question.scenario.embodied
-    measurements = [candidate.measurement for candidate in (*found.feasible, *found.infeasible)]
-    kinds = {phase.gpu for m in measurements for phase in (m.prefill, m.decode)}
     rows = []
-    for kind in sorted(kind for kind in kinds if preset in presets_of(kind)):
-        one, (low_kg, high_kg) = embodied_carbon(kind, preset), embodied_range(kind)
+    for kind, one in embodied_sources(found).items():
+        low_kg, high_kg = embodied_range(kind)
         estimated = " (estimate)" if one.estimated else ""
         rows.append([kind, f"{one.kg:.3g} kg{estimated}", f"{low_kg:.3g} to {high_kg:.3g} kg", one.source])
     return rows
@@ -104,7 +101,7 @@ def _device(device: Device) -> str:
 
 def remarks(found: Answer) -> list[str]:
     """What benches noted and which validity gates failed, each once."""
-    said: dict[str, None] = {}
+    said: dict[str, None] = dict.fromkeys(f"left out: {record.configuration}: {why}" for record, why in found.unpriced)
     for candidate in (*found.feasible, *found.infeasible):
         said.update(dict.fromkeys(candidate.measurement.notes))
         for energy in candidate.measurement.energies:

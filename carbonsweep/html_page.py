@@ -17,7 +17,7 @@ from carbonsweep.figures import basis, embodied_figure, image, pareto_figure
 from carbonsweep.footing import MOST_ROWS
 from carbonsweep.results import Saved
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
-from carbonsweep.terminal import grams, seconds
+from carbonsweep.terminal import grams, model_remark, seconds
 
 
 def content(found: Answer, saved: Saved) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def content(found: Answer, saved: Saved) -> dict[str, Any]:
         "closest": [_miss(candidate, found.question) for candidate in found.closest],
         "headings": _headings(found.question),
         "runners_up": _rows(found.runners_up, found),
+        "model_remark": model_remark(found),
         "per_model": _rows(tuple(found.best_per_model.values()), found) if len(found.best_per_model) > 1 else [],
         "by_carbon": found.question.objectives[0].name in ("carbon", "energy"),
         "axes": " and ".join(objective.label for objective in found.front_objectives),

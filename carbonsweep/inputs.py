@@ -19,20 +19,6 @@ DEFAULT_LIFETIME_YEARS: Final = 5.0
 DEFAULT_MODELS: Final = ("TinyLlama-1.1B", "OpenLLaMA-3B", "LLaMA-7B")
 DEFAULT_GPUS: Final = ("T4", "RTX6000Ada")
 
-SCENARIO_OPTIONS: Final = (
-    "region",
-    "carbon_intensity_g_per_kwh",
-    "intensity_basis",
-    "lifetime_years",
-    "pue",
-    "utilisation",
-    "embodied",
-    "host_power_w",
-    "host_embodied_kg",
-    "assume_power_w",
-    "functional_unit",
-)
-
 
 def modelled_engines(engine: tuple[str, ...] | None) -> tuple[str, ...]:
     """Engines of the device model, the paper's unless asked otherwise. Raises UnknownFact."""
@@ -66,7 +52,7 @@ def question(
 
 
 def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario | None = None) -> Scenario:
-    """The scenario of `options` (names as in SCENARIO_OPTIONS, None = not given), over `before` where there is one.
+    """The scenario of `options` (those of `options.scenario_options`, None = not given), over `before` if there is one.
 
     The embodied preset is the asked one if it knows every device, else BadInput; unasked, the first that does.
     """
@@ -76,7 +62,7 @@ def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario |
     replaced: dict[str, Any] = {
         "lifetime_s": None if lifetime_years is None else lifetime_years * S_PER_YEAR,
         "assumed_power_w": options.get("assume_power_w"),
-        "intensity": _intensity(options),
+        "intensity": _intensity(options, before),
         **{
             name: options.get(name)
             for name in ("pue", "utilisation", "host_power_w", "host_embodied_kg", "functional_unit")
@@ -86,7 +72,7 @@ def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario |
     return dataclasses.replace(start, embodied=preset, **changes)
 
 
-def _intensity(options: dict[str, Any]) -> CarbonIntensity | None:
+def _intensity(options: dict[str, Any], before: Scenario | None) -> CarbonIntensity | None:
     region, g_per_kwh = options.get("region"), options.get("carbon_intensity_g_per_kwh")
     basis = options.get("intensity_basis")
     if g_per_kwh is not None:
@@ -96,9 +82,11 @@ def _intensity(options: dict[str, Any]) -> CarbonIntensity | None:
             )
         return given_intensity(g_per_kwh)
     if region is None:
-        if basis is not None:
+        if basis is None:
+            return None
+        if before is None or before.intensity is None or before.intensity.basis == "given":
             raise BadInput("--intensity-basis chooses between a region's two figures: name the --region")
-        return None
+        region = before.intensity.region
     return carbon_intensity(region, basis or "lifecycle")
 
 

@@ -6,38 +6,40 @@ numbers to us.
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
+from carbonsweep.domain import EMBODIED_PRESETS
 from carbonsweep.errors import EXIT_INTERRUPTED, BadInput, CarbonsweepError, closest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PRESETS: Final = ("paper", "act", "sc23", "vendor")
 FUNCTIONAL_UNITS: Final = ("1k-output-tokens", "output-token", "prompt", "prompt-token")
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A closed or open interval of finite numbers, as text for messages."""
+    """A closed interval, and what a message calls it."""
 
     low: float
     high: float
-    low_open: bool
     text: str
 
 
-POSITIVE: Final = Bounds(0, math.inf, True, "a finite number above 0")
-NOT_NEGATIVE: Final = Bounds(0, math.inf, False, "a finite number, 0 or more")
-SHARE: Final = Bounds(0, 1, True, "a share above 0 and at most 1")
-AT_LEAST_1: Final = Bounds(1, math.inf, False, "a finite number, 1 or more")
+# Wide enough for any machine, narrow enough that no product of them overflows or vanishes.
+POSITIVE: Final = Bounds(1e-9, 1e9, "a finite number above 0 (from 1e-9 to 1e9)")
+NOT_NEGATIVE: Final = Bounds(0, 1e9, "a finite number, 0 or more (up to 1e9)")
+SHARE: Final = Bounds(1e-6, 1, "a share above 0 and at most 1 (from 1e-6)")
+PUE: Final = Bounds(1, 100, "a finite number, 1 or more (up to 100)")
+YEARS: Final = Bounds(0.01, 1000, "a finite number of years above 0 (from 0.01 to 1000)")
 
 
 class Number(click.ParamType[float]):
@@ -53,8 +55,7 @@ class Number(click.ParamType[float]):
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             number = math.nan
-        above = number > self.bounds.low if self.bounds.low_open else number >= self.bounds.low
-        if not (math.isfinite(number) and above and number <= self.bounds.high):
+        if not self.bounds.low <= number <= self.bounds.high:
             self.fail(f"{value!r} is not {self.bounds.text}", param, ctx)
         return number
 
@@ -105,13 +106,28 @@ def _experiment(ctx: click.Context, param: click.Parameter, value: Path | None) 
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"--experiment {value}: not valid TOML ({error})") from error
     options = {p.name: p for p in ctx.command.params if p.name not in ("experiment", "help", None)}
-    defaults = {key.replace("-", "_"): entry for key, entry in table.items()}
-    for key in defaults:
+    defaults: dict[str, Any] = {}
+    for written, entry in table.items():
+        key = written.replace("-", "_")
+        if key in defaults:
+            raise BadInput(f"--experiment {value}: {key!r} is set twice, with a dash and with an underscore")
+        defaults[key] = entry
+    for key, entry in defaults.items():
         if key not in options:
             near = closest(key, [name for name in options if name])
             hint = f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(sorted(map(str, options)))}"
             raise BadInput(f"--experiment {value}: unknown key {key!r}: {hint}")
+        _check_type(value, options[key], entry)
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _check_type(file: Path, option: click.Parameter, entry: Any) -> None:
+    """Refuse what an option type would bend into something else: 150.7 tokens, a number as a path, true as 1."""
+    number = isinstance(entry, int) and not isinstance(entry, bool)
+    if isinstance(option.type, click.IntRange) and not number:
+        raise BadInput(f"--experiment {file}: {option.name} is {entry!r}, expected a whole number")
+    if isinstance(option.type, click.Path | click.Choice | click.types.StringParamType) and not isinstance(entry, str):
+        raise BadInput(f"--experiment {file}: {option.name} is {entry!r}, expected a text in quotes")
 
 
 def experiment_option(command: Command) -> Command:
@@ -199,14 +215,14 @@ def scenario_options(command: Command) -> Command:
             type=click.Choice(["lifecycle", "direct"]),
             help="Of the region's intensity. [default: lifecycle]",
         ),
-        click.option("--lifetime-years", type=Number(POSITIVE), metavar="Y", help="GPU lifetime. [default: 5]"),
-        click.option("--pue", type=Number(AT_LEAST_1), metavar="X", help="Facility over IT energy. [default: 1]"),
+        click.option("--lifetime-years", type=Number(YEARS), metavar="Y", help="GPU lifetime. [default: 5]"),
+        click.option("--pue", type=Number(PUE), metavar="X", help="Facility over IT energy. [default: 1]"),
         click.option(
             "--utilisation", type=Number(SHARE), metavar="U", help="Busy share of the GPU's life. [default: 1]"
         ),
         click.option(
             "--embodied",
-            type=click.Choice(PRESETS),
+            type=click.Choice(EMBODIED_PRESETS),
             help="Embodied carbon preset. [default: the first that knows every GPU]",
         ),
         click.option("--host-power-w", type=Number(NOT_NEGATIVE), metavar="W", help="Host power per GPU. [default: 0]"),
@@ -238,12 +254,18 @@ def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:
 
 def run(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> NoReturn:
     """Run `command` and exit with the codes of `errors`; what the user got wrong is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without µ shows ?, it does not end the answer
     sys.exit(_exit_code(command, arguments, name))
 
 
 def _exit_code(command: click.Command, arguments: list[str] | None, name: str | None) -> int:
     try:
         code = command.main(args=arguments, prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
         return _report(error.format_message(), error.exit_code)
     except CarbonsweepError as error:
@@ -256,8 +278,3 @@ def _exit_code(command: click.Command, arguments: list[str] | None, name: str | 
 def _report(message: str, code: int) -> int:
     print(f"carbonsweep: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options somebody set."""
-    return {name: value for name, value in values.items() if value is not None}

@@ -24,6 +24,13 @@ Examples:
 @options.space_options
 @options.workload_options
 @options.scenario_options
+@click.option(
+    "--bench",
+    type=click.Choice(["auto", "roofline"]),
+    default="auto",
+    expose_value=False,
+    help="A plan is always modelled (roofline).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print answer.json instead of tables.")
 def command(
     objective: tuple[str, ...],
@@ -43,17 +50,18 @@ def command(
     **scenario_options: Any,
 ) -> int:
     """The exact best configuration over the modelled space: every point is predicted, none is tried."""
-    from carbonsweep import answer, exact, inputs, terminal
+    from carbonsweep import answer, benches, exact, inputs, terminal
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
     from carbonsweep.search.space import space
 
+    chosen = benches.modelled(gpus, dtypes, engine)
     searched = space(
         models=models or inputs.DEFAULT_MODELS,
-        gpus=gpus or inputs.DEFAULT_GPUS,
+        gpus=chosen.gpus,
         gpu_counts=gpu_counts,
         batch_sizes=batch_sizes,
-        dtypes=dtypes or ("fp16",),
-        engines=inputs.modelled_engines(engine),
+        dtypes=chosen.dtypes,
+        engines=chosen.engines,
     )
     question = inputs.question(
         objective=objective,
@@ -69,7 +77,8 @@ def command(
     if as_json:
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        terminal.say(f"Modelled, not measured: all {searched.size} configurations enumerated on the device model.")
+        terminal.say(chosen.statement)
+        terminal.say(f"Space: all {searched.size} configurations, enumerated.")
         terminal.show_answer(found, document)
     return EXIT_ANSWER if found.best is not None else EXIT_NOTHING_FEASIBLE
 

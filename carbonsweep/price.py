@@ -25,6 +25,7 @@ Examples:
 @click.option("--slo-ttft", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
 @click.option("--slo-tpot", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
 @click.option("--slo-latency", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
+@click.option("--no-slo", is_flag=True, help="Lift the sweep's limits; those given here still hold.")
 @options.scenario_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON instead of tables.")
 def command(
@@ -33,17 +34,19 @@ def command(
     slo_ttft: float | None,
     slo_tpot: float | None,
     slo_latency: float | None,
+    no_slo: bool,
     as_json: bool,
     **scenario_options: Any,
 ) -> int:
     """Re-price the sweep in DIR: options not given stay as they were. Writes nothing, runs nothing."""
     from carbonsweep import inputs, results, terminal
     from carbonsweep.answer import answer, document
+    from carbonsweep.domain import Slo
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
 
     saved = results.load(folder)
     before = saved.question
-    slo = before.slo
+    slo = Slo() if no_slo else before.slo
     question = inputs.question(
         objective=objective or tuple(asked.name for asked in before.objectives),
         slo_ttft=slo_ttft or slo.ttft_s,
@@ -54,12 +57,16 @@ def command(
         ),
     )
     found = answer(saved.records, question)
-    written = results.plain(document(found, notes={"records": [record.key for record in saved.records]}))
+    complete = bool(saved.document.get("complete", True))
+    notes = {"complete": complete, "records": [record.key for record in saved.records]}
+    written = results.plain(document(found, notes=notes))
     if as_json:
         print(json.dumps(written, indent=2, ensure_ascii=False))
     else:
         for damaged in saved.damaged:
             terminal.warn(f"{folder}/records.jsonl line {damaged.number} is damaged and was left out: {damaged.reason}")
+        if not complete:
+            terminal.warn(f"{folder}: the sweep was not finished; this answers from the trials it has")
         terminal.say(f"Re-priced: {len(saved.records)} records of {folder}, {' and '.join(found.bases) or 'none'}.")
         terminal.show_answer(found, written)
     return EXIT_ANSWER if found.best is not None else EXIT_NOTHING_FEASIBLE

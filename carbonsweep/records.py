@@ -43,14 +43,35 @@ def encode(record: TrialRecord) -> bytes:
 
 
 def decode(line: bytes | str) -> TrialRecord:
-    """The record of one line. Raises ValueError where it is no record, or one of a newer schema."""
+    """The record of one line. Raises ValueError where it is no record, NewerSchema where a later version wrote it."""
     try:
         record = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_newer(line)  # a later version may have other fields
         raise ValueError(str(error)) from error
-    if record.schema > SCHEMA:
-        raise ValueError(f"schema {record.schema} is newer than {SCHEMA}, the newest this version reads")
+    _refuse_newer(line)
     return record
+
+
+class NewerSchema(ValueError):
+    """A record of a later version: whole, only not for this one to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    schema: int = SCHEMA
+
+
+def _refuse_newer(line: bytes | str) -> None:
+    try:
+        schema = _version_decoder.decode(line).schema
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return
+    if schema > SCHEMA:
+        raise NewerSchema(f"schema {schema} is newer than {SCHEMA}, the newest this version reads")
+
+
+_version_decoder = msgspec.json.Decoder(_Version)
 
 
 def read(folder: Path) -> tuple[list[TrialRecord], list[Damaged]]:
@@ -58,7 +79,7 @@ def read(folder: Path) -> tuple[list[TrialRecord], list[Damaged]]:
 
     Raises BadInput where the file exists and cannot be read.
     """
-    good, damaged = _lines(_content(folder / RECORDS))
+    good, damaged = _lines(_content(folder / RECORDS), folder / RECORDS)
     return [record for _, record in good], damaged
 
 
@@ -71,8 +92,8 @@ def _content(path: Path) -> bytes:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
 
 
-def _lines(content: bytes) -> tuple[list[tuple[bytes, TrialRecord]], list[Damaged]]:
-    """Each readable line with its record, and the others."""
+def _lines(content: bytes, path: Path) -> tuple[list[tuple[bytes, TrialRecord]], list[Damaged]]:
+    """Each readable line with its record, and the others. Raises BadInput for a record of a newer version."""
     good: list[tuple[bytes, TrialRecord]] = []
     damaged: list[Damaged] = []
     for number, line in enumerate(content.split(b"\n"), 1):
@@ -80,6 +101,8 @@ def _lines(content: bytes) -> tuple[list[tuple[bytes, TrialRecord]], list[Damage
             continue
         try:
             good.append((line, decode(line)))
+        except NewerSchema as error:
+            raise BadInput(f"{path}, line {number}: {error}; a newer carbonsweep wrote it and can read it") from error
         except ValueError as error:
             damaged.append(Damaged(number, line, str(error)))
     return good, damaged
@@ -125,7 +148,7 @@ class OutputFolder:
             raise BadInput(f"--out {self.folder} cannot be locked: {error.strerror}") from error
         try:
             content = _content(self.folder / RECORDS)
-            good, self.damaged = _lines(content)
+            good, self.damaged = _lines(content, self.folder / RECORDS)
             self._records = latest(record for _, record in good)
             # A record whose line end was lost would take the next one with it.
             if self.damaged or (content and not content.endswith(b"\n")):
@@ -188,6 +211,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may not be there. Raises StorageFailed."""
+    with _storage(path):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import msgspec
 from carbonsweep.answer import Answer, Candidate
 from carbonsweep.domain import CarbonIntensity, Configuration, Scenario, Slo, TrialRecord
 from carbonsweep.errors import BadInput
-from carbonsweep.records import RECORDS, Damaged, latest, read, write_atomically
+from carbonsweep.records import RECORDS, Damaged, latest, read, remove, write_atomically
 from carbonsweep.search.objectives import Question, objectives
 
 ANSWER: Final = "answer.json"
@@ -46,8 +46,8 @@ def write(folder: Path, answer: Answer, document: Mapping[str, Any]) -> None:
         write_atomically(folder / FRONT, front_csv(answer))
         write_atomically(folder / PICTURE, pareto_png(answer))
     else:
-        (folder / FRONT).unlink(missing_ok=True)
-        (folder / PICTURE).unlink(missing_ok=True)
+        remove(folder / FRONT)
+        remove(folder / PICTURE)
 
 
 def written(answer: Answer) -> list[str]:

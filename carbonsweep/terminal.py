@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -13,9 +14,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from carbonsweep.answer import Answer, Candidate, counts
-from carbonsweep.domain import Configuration, Footprint, TrialRecord
+from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced_or_reason
+from carbonsweep.domain import Configuration, Footprint, PhaseMeasurement, TrialRecord
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
+from carbonsweep.units import S_PER_YEAR
 
 PLAIN_WIDTH: Final = 120
 """Columns of a table nobody watches: in a file or a pipe there is no terminal to ask."""
@@ -90,7 +92,7 @@ class TrialProgress:
         elif not self._question.slo.is_met(measurement):
             self._counts["infeasible"] += 1
         else:
-            loss = self._question.losses(measurement)[0]
+            loss = math.inf if self._question.lacks(record) else self._question.losses(measurement)[0]
             if self._best is None or loss < self._best[0]:
                 self._best = (loss, record)
         self._show()
@@ -118,13 +120,20 @@ def show_answer(answer: Answer, document: Mapping[str, Any]) -> None:
         if len(answer.best_per_model) > 1:
             console.print(_table("Best per model", list(answer.best_per_model.values()), answer.question))
             if answer.question.objectives[0].name in ("carbon", "energy"):
-                say("A smaller model always wins on carbon: compare models of equal quality.")
+                say(model_remark(answer))
         if answer.presets:
             console.print(_preset_table(answer, unit))
         names = " and ".join(objective.label for objective in answer.front_objectives)
         volume = "" if answer.hypervolume is None else f", hypervolume {answer.hypervolume:.4g}"
         say(f"Pareto front over {names}: {len(answer.front)} configurations{volume}.")
     _show_footing(answer, document)
+
+
+def model_remark(answer: Answer) -> str:
+    """What the best per model must not be mistaken for."""
+    if answer.smaller_model_wins:
+        return "A smaller model always wins on carbon: compare models of equal quality."
+    return "Models differ in quality, and here not even the smallest is ahead: compare models of equal quality."
 
 
 def _show_best(best: Candidate, question: Question, unit: str) -> None:
@@ -136,17 +145,19 @@ def _show_best(best: Candidate, question: Question, unit: str) -> None:
 def _best_lines(best: Candidate, question: Question, unit: str) -> Iterable[str]:
     measurement, footprint = best.measurement, best.footprint
     if footprint is None:
-        no_region = question.scenario.intensity is None
-        why = "no --region given" if no_region else "no meter read its energy (--assume-power-w W would price it)"
-        yield f"carbon          unknown: {why}"
+        yield f"carbon          unknown: {priced_or_reason(measurement, question.scenario)}"
     else:
         per_prompt_g = footprint.total_g * _prompts_per_unit(best, question)
         assumed = ", energy ASSUMED, not measured" if footprint.assumed else ""
         yield f"carbon          {grams(footprint.total_g)} per {unit}, {grams(per_prompt_g)} per prompt{assumed}"
-        yield f"  operational   {_range(footprint, 'operational')} (95 % interval of the energy)"
+        if footprint.assumed:
+            yield f"  operational   {grams(footprint.operational_g)} (of an assumed power: no interval)"
+        else:
+            yield f"  operational   {_range(footprint, 'operational')} (95 % interval of the energy)"
         yield f"  embodied      {_range(footprint, 'embodied')} (over all embodied presets)"
-    yield f"TTFT            {seconds(measurement.ttft_s)}{_distance(best, question, 'ttft_s')}"
-    yield f"TPOT            {seconds(measurement.tpot_s)}{_distance(best, question, 'tpot_s')}"
+    ttft, tpot = _interval(measurement.prefill, 1), _interval(measurement.decode, measurement.output_tokens - 1)
+    yield f"TTFT            {seconds(measurement.ttft_s)}{ttft}{_distance(best, question, 'ttft_s')}"
+    yield f"TPOT            {seconds(measurement.tpot_s)}{tpot}{_distance(best, question, 'tpot_s')}"
     latency = seconds(measurement.prompt_latency_s)
     yield f"prompt latency  {latency}{_distance(best, question, 'prompt_latency_s')}"
     yield f"throughput      {measurement.throughput:.4g} output tokens/s"
@@ -162,6 +173,11 @@ def _prompts_per_unit(candidate: Candidate, question: Question) -> float:
 def _range(footprint: Footprint, part: str) -> str:
     value, low, high = (getattr(footprint, f"{part}{name}_g") for name in ("", "_low", "_high"))
     return f"{grams(value)}, {grams(low)} to {grams(high)}"
+
+
+def _interval(phase: PhaseMeasurement, steps: int) -> str:
+    """The 95 % interval of a phase's duration per step."""
+    return f" ({seconds(phase.duration_low_s / steps)} to {seconds(phase.duration_high_s / steps)})"
 
 
 def _distance(candidate: Candidate, question: Question, name: str) -> str:
@@ -252,9 +268,17 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
         f"Configurations: {counted['feasible']} feasible, {counted['infeasible']} over a limit, "
         f"{counted['does_not_fit']} do not fit, {counted['unsupported']} unsupported, {counted['failed']} failed."
     )
+    for record, why in answer.unpriced:
+        say(f"Left out of the ranking: {record.configuration}: {why}")
     scenario = answer.question.scenario
     if scenario.intensity is not None:
         say(f"Carbon intensity: {scenario.intensity.g_per_kwh:g} g/kWh ({scenario.intensity.source}).")
-        say(f"Embodied preset: {scenario.embodied}. PUE {scenario.pue:g}, utilisation {scenario.utilisation:g}.")
+        for kind, one in embodied_sources(answer).items():
+            estimated = ", estimated" if one.estimated else ""
+            say(f"Embodied carbon of {kind}, preset {one.preset}: {one.kg:.4g} kg{estimated} ({one.source}).")
+        say(
+            f"Lifetime {scenario.lifetime_s / S_PER_YEAR:g} years, PUE {scenario.pue:g}, utilisation "
+            f"{scenario.utilisation:g}, host {scenario.host_power_w:g} W and {scenario.host_embodied_kg:g} kg a device."
+        )
     if document.get("regret") is not None:
         say(f"Regret against the exact optimum of the model: {document['regret']:.3g}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from carbonsweep import options
+from carbonsweep.errors import BadInput
 
 if TYPE_CHECKING:
     from carbonsweep.bench import Bench
@@ -33,10 +36,14 @@ class Sweep:
     name: str
 
     def known(self, folder: OutputFolder) -> dict[Configuration, TrialRecord]:
-        """The reusable record of each configuration; a failure is none, it is tried again."""
+        """The reusable record of each configuration; a failure, of trial or meter, is none: it is tried again."""
         from carbonsweep.records import is_failure
 
-        return {record.configuration: record for record in self.records(folder) if not is_failure(record)}
+        return {
+            record.configuration: record
+            for record in self.records(folder)
+            if not is_failure(record) and self.question.lacks(record) is None
+        }
 
     def records(self, folder: OutputFolder) -> list[TrialRecord]:
         """Every record of this sweep in the folder, failures included, in the order of configurations."""
@@ -108,6 +115,7 @@ def command(
     from carbonsweep.search.objectives import objectives, study_name
     from carbonsweep.search.space import space
 
+    require_cluster(address, bench)
     objectives(objective)  # a typo is reported before anything is probed or loaded
     chosen = benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engine)
     searched = space(
@@ -142,10 +150,25 @@ def command(
     )
 
 
+def require_cluster(address: str | None, bench: str) -> None:
+    """Refuse an address nobody listens on: Ray itself would wait for minutes. Raises BadInput."""
+    if address is not None and bench == "auto":
+        raise BadInput("--address needs --bench roofline or transformers: a cluster's GPUs are not looked for yet")
+    if address is None or address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        raise BadInput(f"--address {address!r} is neither auto nor HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise BadInput(f"--address {address}: no Ray cluster answers there ({error})") from error
+
+
 def _run(asked: Sweep, *, out: Path, trials: int, seed: int, address: str | None) -> int:
     """Sweep, answer, write; an interrupted sweep answers from what it has and says so."""
     from carbonsweep import terminal
-    from carbonsweep.errors import EXIT_ANSWER, EXIT_INTERRUPTED, EXIT_NOTHING_FEASIBLE
+    from carbonsweep.errors import EXIT_ANSWER, EXIT_INTERRUPTED, EXIT_NOTHING_FEASIBLE, CarbonsweepError
     from carbonsweep.records import OutputFolder
     from carbonsweep.search.study import Search, journal
 
@@ -168,7 +191,7 @@ def _run(asked: Sweep, *, out: Path, trials: int, seed: int, address: str | None
         try:
             lost = _sweep(asked, search, folder, address)
         except KeyboardInterrupt:
-            if asked.records(folder):
+            with contextlib.suppress(CarbonsweepError):  # with nothing to rank there is nothing to answer yet
                 _answer(asked, folder, complete=False)
             terminal.warn(f"interrupted: {len(asked.records(folder))} finished trials are kept; run it again to go on")
             return EXIT_INTERRUPTED

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from carbonsweep.answer import Answer, answer, counts, document, front_objectives
 from carbonsweep.bench.prompts import built_in_workload
 from carbonsweep.bench.roofline import RooflineBench
-from carbonsweep.carbon.embodied import PRESETS
 from carbonsweep.carbon.footprint import footprint
 from carbonsweep.carbon.intensity import carbon_intensity
-from carbonsweep.domain import Configuration, Measurement, Scenario, Slo, TrialRecord
+from carbonsweep.domain import EMBODIED_PRESETS, Configuration, Measurement, Scenario, Slo, TrialRecord
 from carbonsweep.errors import EnergyUnknown, NothingMeasured
 from carbonsweep.pareto import dominates
 from carbonsweep.search.objectives import OBJECTIVES, Question, objectives, worst_excess
@@ -178,7 +177,7 @@ def test_each_preset_ranks_all_by_itself_and_only_where_it_knows_them_all(gpus: 
     preset = "paper" if "RTX6000Ada" in gpus else "act"
     found = answer(records, asking("carbon", embodied=preset))
     # The paper's table has the T4 and the RTX 6000 Ada only.
-    assert [view.preset for view in found.presets] == [p for p in PRESETS if p != "paper" or "L4" not in gpus]
+    assert [view.preset for view in found.presets] == [p for p in EMBODIED_PRESETS if p != "paper" or "L4" not in gpus]
     for view in found.presets:
         scenario = replace(asking().scenario, embodied=view.preset)
         totals = {where: footprint(each, scenario).total_g for where, each in measured(records).items()}
@@ -243,7 +242,14 @@ def test_if_nothing_fits_there_is_an_answer_without_a_best() -> None:
     found = answer([record(configuration(), TOO_BIG), record(configuration(batch_size=8), FAILED)], asking("latency"))
     assert found.best is None
     assert found.closest == ()
-    assert counts(found) == {"feasible": 0, "infeasible": 0, "does_not_fit": 1, "unsupported": 0, "failed": 1}
+    assert counts(found) == {
+        "feasible": 0,
+        "infeasible": 0,
+        "does_not_fit": 1,
+        "unsupported": 0,
+        "failed": 1,
+        "unpriced": 0,
+    }
     assert json.loads(json.dumps(document(found)))["feasible"] is False
 
 
@@ -294,3 +300,30 @@ def test_the_document_says_how_far_each_limit_is() -> None:
     none = whole(answer(default_records(), asking("carbon", slo=Slo(tpot_s=1e-6))))
     assert none["best"] is None
     assert [c["slo"]["tpot_s"]["excess"] > 0 for c in none["closest"]] == [True] * 3
+
+
+def test_a_record_whose_meter_failed_is_left_out_with_its_reason_and_the_rest_is_ranked() -> None:
+    blind = record(configuration(batch_size=8), measurement(prefill_j=None))
+    good = record(configuration(), measurement())
+    found = answer([blind, good], asking("carbon"))
+    assert [c.record for c in found.feasible] == [good]
+    ((left_out, why),) = found.unpriced
+    assert left_out is blind
+    assert "--assume-power-w" in why
+    assert counts(found)["unpriced"] == 1
+
+
+def test_the_sentence_on_smaller_models_is_said_only_where_it_is_true() -> None:
+    small, large = configuration(model="TinyLlama-1.1B"), configuration(model="LLaMA-7B")
+    cheap, dear = measurement(prefill_j=1.0), measurement(prefill_j=1000.0)
+    assert answer([record(small, cheap), record(large, dear)], asking("carbon")).smaller_model_wins
+    assert not answer([record(small, dear), record(large, cheap)], asking("carbon")).smaller_model_wins
+
+
+def test_the_answer_holds_the_source_and_range_of_each_embodied_figure() -> None:
+    embodied = document(answer([record(configuration(), measurement())], asking("carbon")))["embodied"]
+    assert embodied["T4"]["kg"] == 10.3  # Table 1
+    assert embodied["T4"]["estimated"] is False
+    assert "Table 1" in embodied["T4"]["source"]
+    low_kg, high_kg = embodied["T4"]["over_presets_kg"]
+    assert low_kg < 10.3 < high_kg

@@ -64,6 +64,16 @@ def test_roofline_never_asks_which_gpus_there_are(monkeypatch: pytest.MonkeyPatc
     assert choose("roofline", gpus=("h100",), engines=("Healthy",)).engines == ("healthy",)
 
 
+def test_two_kinds_in_one_machine_must_be_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    boards = [
+        PresentGpu(index=i, product_name=name, uuid=f"GPU-{i}", kind=kind, driver="570", power_cap_w=70.0)
+        for i, (name, kind) in enumerate([("Tesla T4", "T4"), ("NVIDIA L4", "L4")])
+    ]
+    monkeypatch.setattr(benches, "present_gpus", lambda: tuple(boards))
+    with pytest.raises(BadInput, match="CUDA_VISIBLE_DEVICES"):
+        choose("auto")
+
+
 def test_a_gpu_no_fact_row_knows_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = PresentGpu(index=0, product_name="GeForce X", uuid="GPU-2", kind=None, driver="570", power_cap_w=None)
     monkeypatch.setattr(benches, "present_gpus", lambda: (odd,))

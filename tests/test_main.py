@@ -42,5 +42,12 @@ def test_the_group_lists_every_command_and_the_version(tmp_path: Path) -> None:
     assert "0.1.0" in run("--version", home=tmp_path).stdout
 
 
+def test_no_command_is_the_help_not_one_long_line(tmp_path: Path) -> None:
+    process = run(home=tmp_path)
+    assert process.returncode == 2
+    assert (process.stdout + process.stderr).count("\n") > 5
+    assert "Traceback" not in process.stderr
+
+
 def test_an_unknown_command_is_one_line(tmp_path: Path) -> None:
     assert_one_line_error(run("tuen", home=tmp_path), 2, "No such command 'tuen'")

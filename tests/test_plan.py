@@ -31,6 +31,26 @@ def test_the_direct_intensity_is_another_row_of_the_same_grid(tmp_path: Path) ->
     assert json.loads(process.stdout)["region"]["g_per_kwh"] == 1.7
 
 
+def test_a_terminal_without_the_letter_mu_still_gets_the_answer(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "carbonsweep", "plan", "--region", "QC"],
+        cwd=tmp_path,
+        env={**environment(tmp_path), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Regret" in process.stdout
+
+
+def test_a_plan_of_a_question_written_for_tune_is_the_same_question(tmp_path: Path) -> None:
+    (tmp_path / "q.toml").write_text('region = "QC"\nbench = "roofline"\n')
+    assert run("plan", "--experiment", "q.toml", home=tmp_path).returncode == 0
+    (tmp_path / "q.toml").write_text('region = "QC"\nbench = "transformers"\n')
+    assert_one_line_error(run("plan", "--experiment", "q.toml", home=tmp_path), 2, "--bench", "roofline")
+
+
 def test_nothing_feasible_ends_with_3(tmp_path: Path) -> None:
     process = run("plan", "--region", "QC", "--slo-tpot", "0.0001", home=tmp_path)
     assert process.returncode == 3

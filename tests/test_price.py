@@ -69,6 +69,29 @@ def test_limits_stay_unless_given(home: Path) -> None:
     assert priced(home, "--slo-tpot", "0.4", "--slo-ttft", "2")["slo"] == {"tpot_s": 0.4, "ttft_s": 2.0}
 
 
+def test_limits_can_be_lifted(home: Path) -> None:
+    assert priced(home, "--no-slo")["slo"] == {}
+    assert priced(home, "--no-slo", "--slo-ttft", "2")["slo"] == {"ttft_s": 2.0}
+
+
+def test_the_other_basis_of_the_sweeps_own_region_needs_no_region(home: Path) -> None:
+    before = priced(home, "--region", "DE")
+    (home / "out" / "answer.json").write_text(
+        json.dumps({**json.loads((home / "out" / "answer.json").read_text()), "region": before["region"]})
+    )
+    region = priced(home, "--intensity-basis", "direct")["region"]
+    assert isinstance(region, dict)
+    assert (region["region"], region["g_per_kwh"]) == ("DE", 307.6)  # Electricity Maps, direct mean of 2023
+
+
+def test_an_unfinished_sweep_says_so(home: Path) -> None:
+    document = json.loads((home / "out" / "answer.json").read_text())
+    (home / "out" / "answer.json").write_text(json.dumps({**document, "complete": False}))
+    process = run("price", "out", "--region", "DE", home=home)
+    assert "the sweep was not finished" in process.stderr
+    assert priced(home)["complete"] is False
+
+
 def test_it_writes_nothing(home: Path) -> None:
     before = {p: p.read_bytes() for p in (home / "out").iterdir()}
     process = run("price", "out", "--region", "DE", home=home)

@@ -209,7 +209,6 @@ NOT_RECORDS = {
     "another object": b'{"hello": "world"}',
     "no object": b"42",
     "nested without end": b'{"x":' + b"[" * 200_000,
-    "of a newer schema": changed(A, schema=SCHEMA + 1),
     "with neither measurement nor refusal": changed(A, measurement=None),
     "NaN": with_number("NaN"),
     "Infinity": with_number("Infinity"),
@@ -217,6 +216,24 @@ NOT_RECORDS = {
     "a number beyond doubles": with_number("1e999"),
     "zero joules": encode(A).replace(b'"joules":20.0', b'"joules":0'),
 }
+
+
+def test_a_record_of_a_newer_version_is_refused_and_stays_where_it_is(tmp_path: Path) -> None:
+    content = encode(A) + b"\n" + changed(B, schema=SCHEMA + 1) + b"\n"
+    (tmp_path / RECORDS).write_bytes(content)
+    with pytest.raises(BadInput, match="line 2: schema 2 is newer than 1"):
+        read(tmp_path)
+    with pytest.raises(BadInput, match="a newer carbonsweep wrote it"), OutputFolder(tmp_path):
+        pass
+    assert (tmp_path / RECORDS).read_bytes() == content
+    assert not (tmp_path / DAMAGED).exists()
+
+
+@pytest.mark.parametrize("field", ["idle_w", "peak_memory_bytes"])
+def test_watts_and_bytes_below_zero_are_no_measurement(field: str) -> None:
+    values: dict[str, Any] = {field: -1e6}
+    with pytest.raises(ValueError, match=field):
+        measurement(**values)
 
 
 @pytest.mark.parametrize("line", NOT_RECORDS.values(), ids=NOT_RECORDS)

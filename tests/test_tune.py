@@ -188,6 +188,22 @@ def test_a_damaged_last_line_is_set_aside_and_only_its_trial_runs_again(home: Pa
     assert len(read(home / "out")[0]) == 42
 
 
+def test_a_journal_that_is_none_is_set_aside_and_the_records_answer(home: Path) -> None:
+    (home / "out" / "study.journal").write_text("{}\n")
+    process = run(*QUEBEC, "--out", "out", home=home)
+    assert process.returncode == 0, process.stderr
+    assert "42 known from before, 0 to run" in process.stdout
+    assert (home / "out" / "study.journal.damaged").read_text() == "{}\n"
+
+
+def test_a_journal_that_cannot_be_read_ends_with_4(home: Path) -> None:
+    (home / "out" / "study.journal").unlink()
+    (home / "out" / "study.journal").mkdir()
+    process = run(*QUEBEC, "--out", "out", home=home)
+    assert process.returncode == 4
+    assert process.stderr.startswith("carbonsweep: cannot read out/study.journal")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -213,6 +229,17 @@ def test_a_damaged_last_line_is_set_aside_and_only_its_trial_runs_again(home: Pa
         (("--region", "QC", "--experiment", "nowhere.toml"), ("nowhere.toml", "cannot be read")),
         (("--bench", "transformers", "--region", "QC"), ("no meter reads those of CPU", "--assume-power-w")),
         (("--bench", "transformers", "--objective", "latency", "--gpus", "T4"), ("cannot measure T4", "CPU")),
+        (("--region", "QC", "--lifetime-years", "1e305"), ("--lifetime-years", "from 0.01 to 1000")),
+        (("--region", "QC", "--host-power-w", "1e308"), ("--host-power-w", "up to 1e9")),
+        (("--region", "QC", "--utilisation", "1e-320"), ("--utilisation", "above 0")),
+        (("--region", "QC", "--weights", "random"), ("--weights random is for measuring",)),
+        (("--region", "QC", "--address", "127.0.0.1:1"), ("--address needs --bench",)),
+        (("--region", "QC", "--bench", "roofline", "--address", "127.0.0.1:1"), ("no Ray cluster answers there",)),
+        (("--region", "QC", "--bench", "roofline", "--address", "nowhere"), ("neither auto nor HOST:PORT",)),
+        (
+            ("--bench", "transformers", "--region", "QC", "--assume-power-w", "65", "--utilisation", "0.5"),
+            ("--utilisation 0.5 charges idle energy",),
+        ),
         (("--region", "QC", "--out", "file"), ("file is a file",)),
         (("--region", "QC", "--out", "file/below"), ("cannot be written",)),
         (("--region", "QC", "--ot", "x"), ("No such option",)),
@@ -239,6 +266,10 @@ def test_bad_input_is_one_clear_line_exit_2_and_nothing_written(
         (b'region = "QC"\nbatch-sizes = []', ("--batch-sizes", "empty")),
         (b'region = "QC"\nslo-tpot = nan', ("--slo-tpot",)),
         (b'region = "QC"\npue = true', ("--pue",)),
+        (b'region = "QC"\nprompts = 3', ("prompts is 3", "a text in quotes")),
+        (b'region = "QC"\noutput-tokens = 150.7', ("output_tokens is 150.7", "a whole number")),
+        (b'region = "QC"\nseed = true', ("seed is True",)),
+        (b'region = "QC"\nbatch-sizes = [1]\nbatch_sizes = [2]', ("'batch_sizes' is set twice",)),
     ],
 )
 def test_a_bad_experiment_file_is_one_clear_line(tmp_path: Path, text: bytes, words: tuple[str, ...]) -> None:

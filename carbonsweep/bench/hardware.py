@@ -10,29 +10,37 @@ import gc
 import os
 import platform
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from carbonsweep import facts
-from carbonsweep.bench.power.nvml import EnergyCounter, PresentGpu, present_gpus
+from carbonsweep.bench.power.nvml import EnergyCounter, PresentGpu, has_energy_counter, present_gpus
 from carbonsweep.bench.power.window import Meter
 from carbonsweep.domain import Configuration, Device
-from carbonsweep.errors import DoesNotFit, Unsupported
+from carbonsweep.errors import BenchFailed, DoesNotFit, Unsupported
 from carbonsweep.facts import CPU
-from carbonsweep.units import BYTES_PER_GIB, BYTES_PER_MIB
+from carbonsweep.units import BYTES_PER_GB, BYTES_PER_GIB, BYTES_PER_MIB
 
 if TYPE_CHECKING:
     import torch
 
+IDLE_BYTES: Final = BYTES_PER_GIB
+"""What is taken of a device nobody else uses (CUDA's context, the system) stays below this: half a GiB is usual."""
+
+MEMORY: Final = Path("/proc/meminfo")
+CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a trial runs and what meters it, None where nothing does."""
+    """Where a trial runs and what meters it, None where nothing does; `unmetered` says why a GPU has no meter."""
 
     torch_device: str
     device: Device
     meter: Meter | None
+    unmetered: str | None = None
 
 
 def cpu_place(threads: int, meter: Meter | None) -> Place:
@@ -44,9 +52,9 @@ def cpu_place(threads: int, meter: Meter | None) -> Place:
 
 
 def gpu_place(configuration: Configuration, meter: Meter | None) -> Place:
-    """The GPU of the configuration's kind; `meter` None means its own energy counter.
+    """The GPU of the configuration's kind; `meter` None means its own energy counter, if it has one.
 
-    Raises UnknownFact for a kind no table has, Unsupported where it has no such dtype or this machine no such GPU.
+    Raises UnknownFact for a kind no table has, Unsupported where it has no such dtype, and what `cuda_device` raises.
     """
     gpu = facts.gpu(configuration.gpu)
     if configuration.dtype not in gpu.peak_flop_per_s:
@@ -55,34 +63,51 @@ def gpu_place(configuration: Configuration, meter: Meter | None) -> Place:
     device = Device(
         name=present.product_name, uuid=present.uuid, driver=present.driver, power_cap_w=present.power_cap_w
     )
-    meter = EnergyCounter(present.uuid) if meter is None else meter
-    return Place(torch_device=f"cuda:{index}", device=device, meter=meter)
+    torch_device = f"cuda:{index}"
+    if meter is None and not has_energy_counter(gpu):
+        reason = f"NVML counts joules from Volta on, and the {gpu.key} is {gpu.architecture}"
+        return Place(torch_device=torch_device, device=device, meter=None, unmetered=reason)
+    return Place(
+        torch_device=torch_device, device=device, meter=EnergyCounter(present.uuid) if meter is None else meter
+    )
 
 
 def cuda_device(kind: str) -> tuple[int, PresentGpu]:
     """CUDA's index of a GPU of this kind. By UUID: CUDA and NVML may count in different orders.
 
-    Raises Unsupported where there is none, or torch is not shown it.
+    Raises BenchFailed where there is none, or torch cannot use it: another driver or environment may bring it back.
     """
     import torch
 
     present = present_gpus()
     if not any(gpu.kind == kind for gpu in present):
         there = ", ".join(gpu.kind or gpu.product_name for gpu in present) or "none"
-        raise Unsupported(f"no {kind} on this machine (GPUs here: {there})")
+        raise BenchFailed(f"no {kind} on this machine (GPUs here: {there})")
     if not torch.cuda.is_available():
-        raise Unsupported(f"torch {torch.__version__} cannot use the {kind} of this machine: it finds no CUDA")
+        raise BenchFailed(f"torch {torch.__version__} cannot use the {kind} of this machine: it finds no CUDA")
     for index in range(torch.cuda.device_count()):
         uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
         for gpu in present:
             if gpu.uuid == uuid and gpu.kind == kind:
                 return index, gpu
-    raise Unsupported(f"torch is not shown the {kind} of this machine: see CUDA_VISIBLE_DEVICES")
+    raise BenchFailed(f"torch is not shown the {kind} of this machine: see CUDA_VISIBLE_DEVICES")
 
 
 def cpu_name(threads: int) -> str:
     """What a CPU measurement ran on: the kind, its threads and the processor's product name."""
     return f"{CPU}, {threads} thread{'s' if threads > 1 else ''}, {processor_name()}"
+
+
+def gpu_name(kind: str, present: Sequence[PresentGpu]) -> str:
+    """What a GPU measurement runs on: the kind, and product name and power cap of each such GPU among `present`."""
+    products = sorted(
+        {
+            f"{gpu.product_name}, cap {'unknown' if gpu.power_cap_w is None else f'{gpu.power_cap_w:g} W'}"
+            for gpu in present
+            if gpu.kind == kind
+        }
+    )
+    return f"{kind}: {'; '.join(products)}" if products else f"{kind}, not on this machine"
 
 
 def usable_threads() -> int:
@@ -102,18 +127,92 @@ def processor_name() -> str:
     return platform.machine()
 
 
-def shortage(error: Exception) -> DoesNotFit | None:
-    """DoesNotFit where `error` says that memory ran out, with the bytes it names."""
+def shortage(error: Exception) -> DoesNotFit | BenchFailed | None:
+    """What to raise where `error` says that memory ran out, with the bytes it names; None for any other error."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
+        index = re.search(r"GPU (\d+)", str(error))
         asked = re.search(r"Tried to allocate ([\d.]+) (GiB|MiB)", str(error))
         free = re.search(r"of which ([\d.]+) (GiB|MiB) is free", str(error))
-        return DoesNotFit(_bytes(asked), _bytes(free))
+        return _shortage(_bytes(asked), _bytes(free), "cuda" if index is None else f"cuda:{index[1]}")
     if isinstance(error, MemoryError):
-        return DoesNotFit(None, None)
+        return _shortage(None, free_bytes("cpu"), "cpu")
     asked = re.search(r"DefaultCPUAllocator: .*?allocate (\d+) bytes", str(error), re.DOTALL)
-    return None if asked is None else DoesNotFit(float(asked[1]), free_bytes("cpu"))
+    return None if asked is None else _shortage(float(asked[1]), free_bytes("cpu"), "cpu")
+
+
+def refuse_overflow(needed_bytes: float, torch_device: str, held_bytes: float = 0.0) -> None:
+    """Raises where the device has too little memory; where nobody knows how much it has, it is tried.
+
+    `held_bytes` of `needed_bytes` this process holds already. DoesNotFit, a lasting outcome, where the device is too
+    small even when nobody else uses it; BenchFailed where somebody else holds what is lacking.
+    """
+    free = free_bytes(torch_device)
+    available = None if free is None else free + held_bytes
+    limits = [limit for limit in (available, total_bytes(torch_device)) if limit is not None]
+    if limits and needed_bytes > min(limits):
+        raise _shortage(needed_bytes, available, torch_device)
+
+
+def _shortage(needed_bytes: float | None, available_bytes: float | None, torch_device: str) -> DoesNotFit | BenchFailed:
+    total = total_bytes(torch_device)
+    if total is not None and needed_bytes is not None and needed_bytes > total:
+        return DoesNotFit(needed_bytes, total)
+    elsewhere = elsewhere_bytes(torch_device)
+    if elsewhere is None or elsewhere <= IDLE_BYTES:
+        return DoesNotFit(needed_bytes, available_bytes)
+    return BenchFailed(
+        f"too little memory is free on {torch_device}: {_gb(needed_bytes)} needed, {_gb(available_bytes)} free of "
+        f"{_gb(total)}; other processes hold {_gb(elsewhere)}"
+    )
+
+
+def elsewhere_bytes(torch_device: str) -> float | None:
+    """Memory of the device that is not free and not held by this process; None where the system does not tell."""
+    total, free, own = total_bytes(torch_device), free_bytes(torch_device), _own_bytes(torch_device)
+    return None if total is None or free is None or own is None else max(0.0, total - free - own)
+
+
+def free_bytes(torch_device: str) -> float | None:
+    """Memory a new tensor can have; None for "cpu" where the system does not tell."""
+    import torch
+
+    if torch_device == "cpu":
+        return _stated_bytes(MEMORY, "MemAvailable")
+    # Torch keeps the memory of freed tensors: taken for the driver, free for us.
+    kept = torch.cuda.memory_reserved(torch_device) - torch.cuda.memory_allocated(torch_device)
+    return float(torch.cuda.mem_get_info(torch_device)[0] + kept)
+
+
+def total_bytes(torch_device: str) -> float | None:
+    """All memory of the device, or what the control group allows of the machine's; None where nobody tells."""
+    import torch
+
+    if torch_device != "cpu":
+        return float(torch.cuda.mem_get_info(torch_device)[1])
+    limit: float | None = None
+    with contextlib.suppress(OSError, ValueError):  # ValueError: it says "max"
+        limit = float(int(CGROUP_LIMIT.read_text(encoding="ascii")))
+    known = [each for each in (_stated_bytes(MEMORY, "MemTotal"), limit) if each is not None]
+    return min(known, default=None)
+
+
+def _own_bytes(torch_device: str) -> float | None:
+    import torch
+
+    if torch_device == "cpu":
+        return _stated_bytes(Path("/proc/self/status"), "VmRSS")
+    return float(torch.cuda.memory_allocated(torch_device))
+
+
+def _stated_bytes(path: Path, name: str) -> float | None:
+    """The number after `name` in a file of /proc, which counts in kB of 1024 bytes."""
+    with contextlib.suppress(OSError):
+        stated = re.search(rf"^{name}:\s+(\d+) kB", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        if stated is not None:
+            return float(stated[1]) * 1024
+    return None
 
 
 def _bytes(match: re.Match[str] | None) -> float | None:
@@ -122,24 +221,8 @@ def _bytes(match: re.Match[str] | None) -> float | None:
     return float(match[1]) * (BYTES_PER_GIB if match[2] == "GiB" else BYTES_PER_MIB)
 
 
-def free_bytes(torch_device: str) -> float | None:
-    """Free memory of the device; of the machine for "cpu", None where the system does not tell."""
-    import torch
-
-    if torch_device != "cpu":
-        return float(torch.cuda.mem_get_info(torch_device)[0])
-    with contextlib.suppress(OSError):
-        available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"))
-        if available is not None:
-            return float(available[1]) * 1024
-    return None
-
-
-def refuse_overflow(needed_bytes: float, torch_device: str) -> None:
-    """Raises DoesNotFit where the device has fewer bytes free; where nobody knows how many, it is tried."""
-    available_bytes = free_bytes(torch_device)
-    if available_bytes is not None and needed_bytes > available_bytes:
-        raise DoesNotFit(needed_bytes, available_bytes)
+def _gb(count: float | None) -> str:
+    return "an unknown number of GB" if count is None else f"{count / BYTES_PER_GB:.1f} GB"
 
 
 def return_unused_memory() -> None:

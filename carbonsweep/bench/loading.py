@@ -44,8 +44,8 @@ class Loaded:
 
 
 def loaded_key(model: LanguageModel, source: WeightsSource, dtype: str, place: Place) -> tuple[str, ...]:
-    """What tells one loaded model from another, known before loading."""
-    return model.key, dtype, place.torch_device, source.kind, source.location
+    """What tells one loaded model from another, known before loading; the label tells of files replaced meanwhile."""
+    return model.key, dtype, place.torch_device, source.kind, source.location, source.label
 
 
 def load(model: LanguageModel, source: WeightsSource, dtype: str, place: Place) -> Loaded:

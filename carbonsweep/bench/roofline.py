@@ -38,8 +38,9 @@ SMOOTHNESS: Final = 3.0
 class Prediction:
     """Arrays of shape (configurations,): seconds, watts over all GPUs, bytes per GPU.
 
-    Where `supported` is False the times and powers mean nothing; where `fits` is False they are those of the same GPU
-    with more memory, so neither may reach an answer.
+    `supported` is False where the GPU lacks the dtype, the longest prompt and its output exceed the model's context, or
+    its heads cannot be shared evenly: times and powers then mean nothing. Where `fits` is False they are those of the
+    same GPU with more memory, so neither may reach an answer.
     """
 
     supported: NDArray[np.bool_]
@@ -89,16 +90,33 @@ class RooflineBench:
         )
 
     def measure(self, configuration: Configuration, workload: Workload) -> Measurement:
-        """Predict `configuration`. Raises Unsupported (dtype) and DoesNotFit (bytes); see `predict`."""
+        """Predict `configuration`.
+
+        Raises Unsupported (dtype, context or heads; see `Prediction`), DoesNotFit (bytes), and as `predict`.
+        """
         if configuration.gpu.casefold() == facts.CPU.casefold():
             raise Unsupported("the device model knows GPUs only; a CPU can be measured (--bench transformers)")
         predicted = predict([configuration], workload)
         if not predicted.supported[0]:
-            valid = ", ".join(facts.gpu(configuration.gpu).peak_flop_per_s)
-            raise Unsupported(f"{configuration.gpu} has no {configuration.dtype} arithmetic (valid: {valid})")
+            raise Unsupported(_why_unsupported(configuration, workload))
         if not predicted.fits[0]:
             raise DoesNotFit(float(predicted.needed_bytes[0]), float(predicted.available_bytes[0]))
         return _measurement(configuration, workload, predicted)
+
+
+def _why_unsupported(configuration: Configuration, workload: Workload) -> str:
+    """The first reason, of the three that `_supported` knows."""
+    dtypes = facts.gpu(configuration.gpu).peak_flop_per_s
+    model = facts.language_model(configuration.model)
+    longest = max(workload.prompt_tokens)
+    if configuration.dtype not in dtypes:
+        return f"{configuration.gpu} has no {configuration.dtype} arithmetic (valid: {', '.join(dtypes)})"
+    if longest + workload.output_tokens > model.context_tokens:
+        return (
+            f"a prompt of {longest} tokens and {workload.output_tokens} output tokens exceed "
+            f"the context of {model.key}, {model.context_tokens} tokens"
+        )
+    return f"{model.key} has {model.heads} attention heads, which {configuration.gpu_count} GPUs cannot share evenly"
 
 
 @functools.cache
@@ -154,7 +172,9 @@ def _measurement(configuration: Configuration, workload: Workload, predicted: Pr
 
 
 def _predict(x: Inputs) -> Prediction:
-    kv_bytes = x.kv_values_per_token * x.bytes_per_value
+    # Bytes on each GPU. Tensor parallelism shares out whole heads, so beyond one key-value head a GPU it repeats them.
+    kv_bytes = x.kv_values_per_token * x.bytes_per_value / np.minimum(x.count, x.kv_heads)
+    streamed_weight_bytes = (x.block_parameters + x.head_parameters) * x.bytes_per_value / x.count
     context = x.padded_prompt + x.output_tokens / 2  # mean over the decode steps
     steps = x.output_tokens - 1
     rows = x.batch * x.padded_prompt
@@ -165,7 +185,6 @@ def _predict(x: Inputs) -> Prediction:
         + 2 * x.head_parameters * x.batch
         + x.attention_flop_factor * x.layers * x.attention_width * rows * x.padded_prompt
     )
-    streamed_weight_bytes = (x.block_parameters + x.head_parameters) * x.bytes_per_value
     prefill_gpu_s = _gpu_s(x, prefill_flop, streamed_weight_bytes + rows * kv_bytes, rows)
     prefill_s = smooth_maximum(_host_s(x), prefill_gpu_s) + _all_reduce_s(x, rows)
 
@@ -192,7 +211,7 @@ def _predict(x: Inputs) -> Prediction:
     needed_bytes = _needed_bytes(x, kv_bytes)
     available_bytes = x.memory * x.memory_share
     return Prediction(
-        supported=np.isfinite(x.flop_per_s),
+        supported=_supported(x),
         fits=needed_bytes <= available_bytes,
         needed_bytes=needed_bytes,
         available_bytes=available_bytes,
@@ -207,6 +226,12 @@ def _predict(x: Inputs) -> Prediction:
     )
 
 
+def _supported(x: Inputs) -> NDArray[np.bool_]:
+    has_dtype = np.isfinite(x.flop_per_s)
+    within_context = np.less_equal(x.longest_prompt + x.output_tokens, x.context_tokens)
+    return has_dtype & within_context & np.equal(x.heads % x.count, 0)
+
+
 def smooth_maximum(first: Array, second: Array) -> Array:
     """(a^p + b^p)^(1/p): at least the larger, and near it once the other is half of it."""
     larger = np.maximum(first, second)
@@ -215,10 +240,10 @@ def smooth_maximum(first: Array, second: Array) -> Array:
 
 
 def _gpu_s(x: Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
-    """Roofline of one forward pass, in seconds; tensor parallelism divides work and weights by the GPU count."""
+    """Roofline of one forward pass, in seconds, from the work of all GPUs and the traffic of each."""
     efficiency = x.compute_efficiency * rows / (rows + x.compute_half_rows)
     compute_s = flop / x.count / (efficiency * x.flop_per_s)
-    memory_s = traffic_bytes / x.count / (x.bandwidth_efficiency * x.bandwidth)
+    memory_s = traffic_bytes / (x.bandwidth_efficiency * x.bandwidth)
     return smooth_maximum(compute_s, memory_s)
 
 
@@ -227,10 +252,14 @@ def _host_s(x: Inputs) -> Array:
 
 
 def _all_reduce_s(x: Inputs, rows: Array) -> Array:
-    """Two ring all-reduces per layer: 2 (n - 1)/n of the activations over the link, and its latency; 0 on one GPU."""
+    """Two ring all-reduces of the activations per layer, in seconds; 0 on one GPU.
+
+    A ring of n reduces and then gathers in n - 1 steps each, every step sending 1/n of the data over one link:
+    t = 2 (n - 1) (latency + data / (n bandwidth)). Patarasuk and Yuan, J. Parallel Distrib. Comput. 69 (2009) 117-124.
+    """
     activation_bytes = rows * x.hidden * x.bytes_per_value
-    per_layer_s = 2 * (x.link_latency_s + 2 * (x.count - 1) / x.count * activation_bytes / x.link)
-    return np.where(x.count > 1, x.layers * per_layer_s, 0.0)
+    ring_s = 2 * (x.count - 1) * (x.link_latency_s + activation_bytes / (x.count * x.link))
+    return x.layers * 2 * ring_s
 
 
 def _power_w(x: Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Array, busy: Array) -> Array:
@@ -244,6 +273,6 @@ def _power_w(x: Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Array
 def _needed_bytes(x: Inputs, kv_bytes: Array) -> Array:
     """Bytes per GPU: weights, the full context's KV cache, prefill activations, and the engine's reserve."""
     weights = x.parameters * x.bytes_per_value / x.count
-    cache = x.batch * (x.padded_prompt + x.output_tokens) * kv_bytes / x.count
+    cache = x.batch * (x.padded_prompt + x.output_tokens) * kv_bytes
     activations = x.batch * x.padded_prompt * x.hidden * x.activation_bytes
     return weights + cache + activations + x.memory_reserve

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,48 +22,56 @@ Indices = NDArray[np.intp]
 Value = TypeVar("Value", str, int, Dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class Axis(Generic[Value]):
+    """The distinct values of one axis, and an index into them of shape (configurations,)."""
+
+    values: tuple[Value, ...]
+    index: Indices
+
+    def at(self, i: int) -> Value:
+        return self.values[int(self.index[i])]
+
+    def places(self, value: Value) -> NDArray[np.bool_]:
+        """Where `value` is. Raises ValueError where it is none of the values."""
+        return np.equal(self.index, self.values.index(value))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """Configurations: for each axis its distinct values, and an index into them of shape (configurations,)."""
+    """Configurations, axis by axis."""
 
-    models: tuple[str, ...]
-    gpus: tuple[str, ...]
-    gpu_counts: tuple[int, ...]
-    batch_sizes: tuple[int, ...]
-    dtypes: tuple[Dtype, ...]
-    engines: tuple[str, ...]
-    model: Indices
-    gpu: Indices
-    gpu_count: Indices
-    batch_size: Indices
-    dtype: Indices
-    engine: Indices
+    model: Axis[str]
+    gpu: Axis[str]
+    gpu_count: Axis[int]
+    batch_size: Axis[int]
+    dtype: Axis[Dtype]
+    engine: Axis[str]
 
     def __len__(self) -> int:
-        return len(self.model)
+        return len(self.model.index)
 
     def configuration(self, i: int) -> Configuration:
         """The i-th configuration."""
         return Configuration(
-            model=self.models[self.model[i]],
-            gpu=self.gpus[self.gpu[i]],
-            gpu_count=self.gpu_counts[self.gpu_count[i]],
-            batch_size=self.batch_sizes[self.batch_size[i]],
-            dtype=self.dtypes[self.dtype[i]],
-            engine=self.engines[self.engine[i]],
+            model=self.model.at(i),
+            gpu=self.gpu.at(i),
+            gpu_count=self.gpu_count.at(i),
+            batch_size=self.batch_size.at(i),
+            dtype=self.dtype.at(i),
+            engine=self.engine.at(i),
         )
 
     def index(self, configuration: Configuration) -> int:
         """The first place of `configuration`. Raises ValueError where it is not among the points."""
-        places = (
-            (self.model == self.models.index(configuration.model))
-            & (self.gpu == self.gpus.index(configuration.gpu))
-            & (self.gpu_count == self.gpu_counts.index(configuration.gpu_count))
-            & (self.batch_size == self.batch_sizes.index(configuration.batch_size))
-            & (self.dtype == self.dtypes.index(configuration.dtype))
-            & (self.engine == self.engines.index(configuration.engine))
+        found = np.flatnonzero(
+            self.model.places(configuration.model)
+            & self.gpu.places(configuration.gpu)
+            & self.gpu_count.places(configuration.gpu_count)
+            & self.batch_size.places(configuration.batch_size)
+            & self.dtype.places(configuration.dtype)
+            & self.engine.places(configuration.engine)
         )
-        found = np.flatnonzero(places)
         if not len(found):
             raise ValueError(f"{configuration} is none of the {len(self)} points")
         return int(found[0])
@@ -71,25 +79,13 @@ class Points:
 
 def listed(configurations: Sequence[Configuration]) -> Points:
     """Points of any configurations, in their order."""
-    models, model = _distinct(c.model for c in configurations)
-    gpus, gpu = _distinct(c.gpu for c in configurations)
-    gpu_counts, gpu_count = _distinct(c.gpu_count for c in configurations)
-    batch_sizes, batch_size = _distinct(c.batch_size for c in configurations)
-    dtypes, dtype = _distinct(c.dtype for c in configurations)
-    engines, engine_index = _distinct(c.engine for c in configurations)
     return Points(
-        models=models,
-        gpus=gpus,
-        gpu_counts=gpu_counts,
-        batch_sizes=batch_sizes,
-        dtypes=dtypes,
-        engines=engines,
-        model=model,
-        gpu=gpu,
-        gpu_count=gpu_count,
-        batch_size=batch_size,
-        dtype=dtype,
-        engine=engine_index,
+        model=_axis(c.model for c in configurations),
+        gpu=_axis(c.gpu for c in configurations),
+        gpu_count=_axis(c.gpu_count for c in configurations),
+        batch_size=_axis(c.batch_size for c in configurations),
+        dtype=_axis(c.dtype for c in configurations),
+        engine=_axis(c.engine for c in configurations),
     )
 
 
@@ -103,21 +99,15 @@ def product(
     engines: tuple[str, ...],
 ) -> Points:
     """Every combination, the last axis fastest."""
-    shape = tuple(len(axis) for axis in (models, gpus, gpu_counts, batch_sizes, dtypes, engines))
-    model, gpu, gpu_count, batch_size, dtype, engine_index = (axis.ravel() for axis in np.indices(shape, dtype=np.intp))
+    shape = tuple(map(len, (models, gpus, gpu_counts, batch_sizes, dtypes, engines)))
+    indices = iter(np.indices(shape, dtype=np.intp).reshape(len(shape), -1))
     return Points(
-        models=models,
-        gpus=gpus,
-        gpu_counts=gpu_counts,
-        batch_sizes=batch_sizes,
-        dtypes=dtypes,
-        engines=engines,
-        model=model,
-        gpu=gpu,
-        gpu_count=gpu_count,
-        batch_size=batch_size,
-        dtype=dtype,
-        engine=engine_index,
+        model=Axis(models, next(indices)),
+        gpu=Axis(gpus, next(indices)),
+        gpu_count=Axis(gpu_counts, next(indices)),
+        batch_size=Axis(batch_sizes, next(indices)),
+        dtype=Axis(dtypes, next(indices)),
+        engine=Axis(engines, next(indices)),
     )
 
 
@@ -126,6 +116,7 @@ class Inputs:
     """Facts gathered per configuration, arrays of shape (configurations,); lengths in tokens, the rest SI."""
 
     output_tokens: int
+    longest_prompt: int
     batch: Array
     count: Array
     prompt: Array
@@ -142,6 +133,9 @@ class Inputs:
     layers: Array
     hidden: Array
     attention_width: Array  # heads x head_dim
+    heads: Array
+    kv_heads: Array
+    context_tokens: Array
     block_parameters: Array
     head_parameters: Array
     parameters: Array
@@ -167,34 +161,37 @@ class Inputs:
 
 def gathered(points: Points, workload: Workload) -> Inputs:
     """Look every fact up once per distinct value, then spread it over the points by index. Raises UnknownFact."""
-    gpu_table = np.array([[_gpu_values(gpu, dtype) for dtype in points.dtypes] for gpu in points.gpus], dtype=float)
-    model_table = np.array([_model_values(model) for model in points.models], dtype=float)
+    gpus, dtypes, engines = points.gpu.values, points.dtype.values, points.engine.values
+    gpu_table = np.array([[_gpu_values(gpu, dtype) for dtype in dtypes] for gpu in gpus], dtype=float)
+    model_table = np.array([_model_values(model) for model in points.model.values], dtype=float)
     engine_table = np.array(
-        [[[_engine_values(e, gpu, dtype) for dtype in points.dtypes] for gpu in points.gpus] for e in points.engines],
-        dtype=float,
+        [[[_engine_values(engine, gpu, dtype) for dtype in dtypes] for gpu in gpus] for engine in engines], dtype=float
     )
-    gpus = gpu_table[points.gpu, points.dtype].T
-    models = model_table[points.model].T
-    engines = engine_table[points.engine, points.gpu, points.dtype].T
-    batch = np.array(points.batch_sizes, dtype=float)[points.batch_size]
-    longest = np.array([workload.expected_longest(b) for b in points.batch_sizes], dtype=float)
+    gpu, dtype = points.gpu.index, points.dtype.index
+    batch = _spread(points.batch_size, points.batch_size.values)
     return Inputs(
         output_tokens=workload.output_tokens,
+        longest_prompt=max(workload.prompt_tokens),
         batch=batch,
-        count=np.array(points.gpu_counts, dtype=float)[points.gpu_count],
+        count=_spread(points.gpu_count, points.gpu_count.values),
         prompt=np.full_like(batch, workload.mean_prompt_tokens),
-        padded_prompt=longest[points.batch_size],
-        bytes_per_value=np.array([DTYPE_BYTES[dtype] for dtype in points.dtypes], dtype=float)[points.dtype],
-        **dict(zip(_GPU_FIELDS, gpus, strict=True)),
-        **dict(zip(_MODEL_FIELDS, models, strict=True)),
-        **dict(zip(_ENGINE_FIELDS, engines, strict=True)),
+        padded_prompt=_spread(points.batch_size, map(workload.expected_longest, points.batch_size.values)),
+        bytes_per_value=_spread(points.dtype, (DTYPE_BYTES[each] for each in dtypes)),
+        **dict(zip(_GPU_FIELDS, gpu_table[gpu, dtype].T, strict=True)),
+        **dict(zip(_MODEL_FIELDS, model_table[points.model.index].T, strict=True)),
+        **dict(zip(_ENGINE_FIELDS, engine_table[points.engine.index, gpu, dtype].T, strict=True)),
     )
 
 
-def _distinct(values: Iterable[Value]) -> tuple[tuple[Value, ...], Indices]:
+def _axis(values: Iterable[Value]) -> Axis[Value]:
     order: dict[Value, int] = {}
     indices = [order.setdefault(value, len(order)) for value in values]
-    return tuple(order), np.array(indices, dtype=np.intp)
+    return Axis(tuple(order), np.array(indices, dtype=np.intp))
+
+
+def _spread(axis: Axis[Value], quantities: Iterable[float]) -> Array:
+    """One quantity per distinct value, as one per point."""
+    return np.array(tuple(quantities), dtype=float)[axis.index]
 
 
 _GPU_FIELDS: Final = ("flop_per_s", "bandwidth", "memory", "tdp_w", "idle_w", "link")
@@ -216,6 +213,9 @@ _MODEL_FIELDS: Final = (
     "layers",
     "hidden",
     "attention_width",
+    "heads",
+    "kv_heads",
+    "context_tokens",
     "block_parameters",
     "head_parameters",
     "parameters",
@@ -229,6 +229,9 @@ def _model_values(model: str) -> tuple[float, ...]:
         row.layers,
         row.hidden,
         row.heads * row.head_dim,
+        row.heads,
+        row.kv_heads,
+        row.context_tokens,
         row.block_parameters,
         row.embedding_parameters,
         row.parameters,

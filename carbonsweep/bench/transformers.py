@@ -22,7 +22,7 @@ from carbonsweep.bench import hardware, loading
 from carbonsweep.bench.generation import Batch, RewindingRun, random_batches, refuse_beyond_context, text_batches
 from carbonsweep.bench.hardware import Place
 from carbonsweep.bench.loading import MEASURE_EXTRA, Loaded, loaded_key
-from carbonsweep.bench.power.nvml import NVML_COUNTER
+from carbonsweep.bench.power.nvml import NVML_COUNTER, PresentGpu, has_energy_counter, present_gpus
 from carbonsweep.bench.power.window import Clock, Meter, Window, phase_energy, window
 from carbonsweep.bench.weights import WeightsSource, weights_source
 from carbonsweep.domain import DTYPE_BYTES, BenchIdentity, Configuration, Measurement, PhaseMeasurement, Workload
@@ -60,6 +60,8 @@ class TransformersBench:
     # Fixed where the bench is made, so that a worker with another environment does what the driver's identity says.
     cpu_threads: int = field(init=False)
     _loaded: Loaded | None = field(default=None, init=False, repr=False, compare=False)
+    # The driver's, once asked for: a worker that is shown other GPUs must know a record by the same key.
+    _present: tuple[PresentGpu, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.cpu_threads = hardware.usable_threads() if self.threads is None else self.threads
@@ -73,13 +75,15 @@ class TransformersBench:
         return ENGINE
 
     def identity(self, configuration: Configuration) -> BenchIdentity:
-        """Reads package metadata and looks for weights; imports neither torch nor transformers. Raises BadInput.
+        """Reads package metadata, looks for weights and once for GPUs; imports neither torch nor transformers.
 
-        Batches and repeats are no part of it: more of them give the same quantity with a smaller error.
+        Raises BadInput, and BenchFailed where a GPU is asked for and its driver is broken. Batches and repeats are no
+        part of it: more of them give the same quantity with a smaller error.
         """
         source = weights_source(self.weights, facts.language_model(configuration.model))
         on_cpu = configuration.gpu == CPU
-        protocol = "none" if on_cpu else NVML_COUNTER
+        counted = not on_cpu and has_energy_counter(facts.gpu(configuration.gpu))
+        protocol = NVML_COUNTER if counted else "none"
         return BenchIdentity(
             bench=self.name,
             basis="measured",
@@ -87,14 +91,19 @@ class TransformersBench:
             weights=source.label,
             calibration="none",
             power_protocol=protocol if self.meter is None else self.meter.source,
-            device=hardware.cpu_name(self.cpu_threads) if on_cpu else configuration.gpu,
+            device=hardware.cpu_name(self.cpu_threads) if on_cpu else self._gpu_name(configuration.gpu),
         )
+
+    def _gpu_name(self, kind: str) -> str:
+        if self._present is None:
+            self._present = present_gpus()
+        return hardware.gpu_name(facts.gpu(kind).key, self._present)
 
     def measure(self, configuration: Configuration, workload: Workload) -> Measurement:
         """Measure one batch size of one model on this machine.
 
         Raises BadInput where torch or the weights are missing, DoesNotFit, Unsupported, and BenchFailed with type and
-        message of anything else. After DoesNotFit the process holds no model and no cached memory.
+        message of anything else. After memory ran out the process holds no model and no cached memory.
         """
         _import_heavy()
         try:
@@ -125,7 +134,7 @@ class TransformersBench:
         return self._measurement(configuration, workload, loaded, inputs, passes, place)
 
     def _place(self, configuration: Configuration) -> Place:
-        """The device and its meter. Raises Unsupported where this machine or this bench has no such thing."""
+        """The device and its meter. Raises Unsupported where this bench has none such, BenchFailed where it is away."""
         if configuration.engine != ENGINE:
             raise Unsupported(f"the transformers bench runs engine {ENGINE!r}, not {configuration.engine!r}")
         if configuration.gpu_count != 1:
@@ -137,12 +146,13 @@ class TransformersBench:
     def _refuse_overflow(
         self, configuration: Configuration, workload: Workload, model: LanguageModel, place: Place
     ) -> None:
-        """Weights and KV cache alone against free memory, before anything is read: what cannot fit is not tried."""
+        """Weights and KV cache alone against memory, before anything is read: what cannot fit is not tried."""
         value_bytes = DTYPE_BYTES[configuration.dtype]
         tokens = configuration.batch_size * (workload.mean_prompt_tokens + workload.output_tokens)
-        needed_bytes = tokens * model.kv_bytes_per_token(value_bytes)
-        needed_bytes += 0 if self._loaded is not None else model.weight_bytes(value_bytes)
-        hardware.refuse_overflow(needed_bytes, place.torch_device)
+        weight_bytes = model.weight_bytes(value_bytes)
+        needed_bytes = weight_bytes + tokens * model.kv_bytes_per_token(value_bytes)
+        held_bytes = 0.0 if self._loaded is None else weight_bytes
+        hardware.refuse_overflow(needed_bytes, place.torch_device, held_bytes)
 
     def _load(self, model: LanguageModel, source: WeightsSource, dtype: str, place: Place) -> Loaded:
         """The model, from the last trial where nothing about it changed."""
@@ -202,7 +212,8 @@ class TransformersBench:
         decode, decode_flaws = _phase(
             [[decode for _, decode in each] for each in passes], decoded_tokens, decoded_tokens, configuration, place
         )
-        unknown = [f"prefill energy unknown: {flaw}" for flaw in prefill_flaws]
+        unknown = [] if place.unmetered is None else [f"energy unknown: {place.unmetered}"]
+        unknown += [f"prefill energy unknown: {flaw}" for flaw in prefill_flaws]
         unknown += [f"decode energy unknown: {flaw}" for flaw in decode_flaws]
         invented = loaded.tokenizer is None or workload.prompts is None
         contents = ("prompts are seeded random token ids of the workload's lengths",) if invented else ()

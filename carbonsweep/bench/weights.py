@@ -7,11 +7,13 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from carbonsweep.errors import BadInput
 from carbonsweep.facts import LanguageModel
+from carbonsweep.units import BYTES_PER_GB
 
 WeightsKind = Literal["random", "folder", "gguf", "hub", "packaged"]
 
@@ -20,13 +22,17 @@ _PACKAGED: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Models whose real weights come as a Python package: distribution (its module has underscores) and file in it."""
 
+_WEIGHT_FILES: Final = frozenset({".safetensors", ".bin", ".pt", ".pth"})
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _VALID: Final = "auto, random, a folder with config.json, a .gguf file, or a hub id such as org/name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsSource:
-    """`location` is a folder, a file or a hub id ("" for random); `label` says it in a record, real or random."""
+    """`location` is a folder, a file or a hub id ("" for random); `label` says it in a record, real or random.
+
+    The label of local weights holds their size and age, since it is part of a record's reuse key.
+    """
 
     kind: WeightsKind
     location: str
@@ -78,10 +84,20 @@ def _packaged(model: LanguageModel) -> WeightsSource | None:
 
 def _local(path: Path) -> WeightsSource:
     if path.is_dir() and (path / "config.json").is_file():
-        return WeightsSource(kind="folder", location=str(path), label=f"real, folder {path}")
+        return WeightsSource(kind="folder", location=str(path), label=f"real, folder {path} ({_state(path)})")
     if path.is_file() and path.suffix == ".gguf":
-        return WeightsSource(kind="gguf", location=str(path), label=f"real, file {path}")
+        return WeightsSource(kind="gguf", location=str(path), label=f"real, file {path} ({_state(path)})")
     raise BadInput(f"weights {str(path)!r}: holds no weights; valid: {_VALID}")
+
+
+def _state(path: Path) -> str:
+    """Size and time of the last change, of a folder's weight files together: replaced weights differ in it."""
+    files = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix in _WEIGHT_FILES]
+    found = [file.stat() for file in files if file.is_file()]
+    if not found:
+        return "no weight files"
+    changed = datetime.fromtimestamp(max(each.st_mtime for each in found), UTC)
+    return f"{sum(each.st_size for each in found) / BYTES_PER_GB:.3f} GB, {changed:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _hub(hub_id: str) -> WeightsSource:

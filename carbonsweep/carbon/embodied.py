@@ -15,12 +15,10 @@ from typing import Final, Literal
 
 from carbonsweep import facts
 from carbonsweep.carbon.operational import Quantity
+from carbonsweep.domain import EMBODIED_PRESETS
 from carbonsweep.errors import BadInput
 from carbonsweep.facts import Gpu, Memory, Process, PublishedFootprint
 from carbonsweep.units import CM2_PER_MM2, G_PER_KG
-
-PRESETS: Final = ("paper", "act", "sc23", "vendor")
-"""In the order in which a default is chosen."""
 
 # ACT v2 (facebookresearch/ACT, abc9fbb).
 FAB_YIELD: Final = 0.875
@@ -130,7 +128,7 @@ def board_carbon_kg(
 
 def embodied_carbon(device: str, preset: str) -> EmbodiedCarbon:
     """Embodied carbon of a GPU kind or the CPU; raises BadInput naming the presets that have the device."""
-    name = _canonical(device)
+    name = facts.device_key(device)
     found = _embodied(name, _known(preset))
     if found is None:
         raise BadInput(f"embodied preset {preset!r} has no {name}; presets that have it: {', '.join(presets_of(name))}")
@@ -139,14 +137,14 @@ def embodied_carbon(device: str, preset: str) -> EmbodiedCarbon:
 
 def presets_of(device: str) -> tuple[str, ...]:
     """The presets that know a device; raises UnknownFact for no device at all."""
-    name = _canonical(device)
-    return tuple(preset for preset in PRESETS if _embodied(name, preset) is not None)
+    name = facts.device_key(device)
+    return tuple(preset for preset in EMBODIED_PRESETS if _embodied(name, preset) is not None)
 
 
 def presets_covering(devices: Iterable[str]) -> tuple[str, ...]:
     """The presets that know every one of the devices."""
     known = [presets_of(device) for device in devices]
-    return tuple(preset for preset in PRESETS if all(preset in presets for presets in known))
+    return tuple(preset for preset in EMBODIED_PRESETS if all(preset in presets for presets in known))
 
 
 def choose_preset(devices: Iterable[str], requested: str | None) -> str:
@@ -154,7 +152,7 @@ def choose_preset(devices: Iterable[str], requested: str | None) -> str:
 
     Raises BadInput when the requested preset lacks a device, or when no preset covers them all.
     """
-    names = tuple(dict.fromkeys(_canonical(device) for device in devices))
+    names = tuple(dict.fromkeys(facts.device_key(device) for device in devices))
     covering = presets_covering(names)
     have_all = f"presets that have all: {', '.join(covering) or 'none'}"
     if requested is not None:
@@ -185,13 +183,9 @@ def amortised_g(
 
 
 def _known(preset: str) -> str:
-    if preset not in PRESETS:
-        raise BadInput(f"unknown embodied preset {preset!r}: valid are {', '.join(PRESETS)}")
+    if preset not in EMBODIED_PRESETS:
+        raise BadInput(f"unknown embodied preset {preset!r}: valid are {', '.join(EMBODIED_PRESETS)}")
     return preset
-
-
-def _canonical(device: str) -> str:
-    return facts.CPU if device.casefold() == facts.CPU.casefold() else facts.gpu(device).key
 
 
 @functools.cache

@@ -26,6 +26,7 @@ __all__ = [
     "Memory",
     "Process",
     "PublishedFootprint",
+    "device_key",
     "gpu",
     "gpu_of_product",
     "gpus",
@@ -119,3 +120,8 @@ def _named(kind: str, name: str, rows: Mapping[str, _Row]) -> _Row:
         if key.casefold() == folded:
             return row
     raise UnknownFact(kind, name, rows)
+
+
+def device_key(name: str) -> str:
+    """The key of a GPU kind, or CPU, in any case. Raises UnknownFact naming the closest GPU kinds."""
+    return CPU if name.casefold() == CPU.casefold() else gpu(name).key

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonsweep.carbon.footprint import batch_energy_j, footprint, functional_units
-from carbonsweep.domain import BenchIdentity, FunctionalUnit, Measurement, Scenario, Slo
-from carbonsweep.errors import BadInput, UnknownFact
+from carbonsweep.domain import BenchIdentity, FunctionalUnit, Measurement, Scenario, Slo, TrialRecord
+from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
 from carbonsweep.search.space import Space
 
 UNITS: Final[Mapping[FunctionalUnit, str]] = {
@@ -82,6 +82,16 @@ class Question:
     def values(self, measurement: Measurement) -> tuple[float, ...]:
         """One value per objective, in its own unit and direction; raises EnergyUnknown, BadInput as `footprint`."""
         return tuple(objective.value(measurement, self.scenario) for objective in self.objectives)
+
+    def lacks(self, record: TrialRecord) -> str | None:
+        """Why a measured record has no value of an objective (unknown joules), or None where it has all."""
+        if record.measurement is None:
+            return None
+        try:
+            self.values(record.measurement)
+        except EnergyUnknown as error:
+            return str(error)
+        return None
 
     def losses(self, measurement: Measurement) -> tuple[float, ...]:
         """The same, turned so that less is better."""

@@ -88,7 +88,7 @@ def space(
                 raise BadInput(f"--{axis} holds {number}: every value must be at least 1")
     return Space(
         models=_each_once(facts.language_model(name).key for name in models),
-        gpus=_each_once(_device_kind(name) for name in gpus),
+        gpus=_each_once(facts.device_key(name) for name in gpus),
         gpu_counts=_each_once(iter(gpu_counts)),
         batch_sizes=_each_once(iter(batch_sizes)),
         dtypes=_each_once(_dtype(name) for name in dtypes),
@@ -98,10 +98,6 @@ def space(
 
 def _each_once(values: Iterator[Value]) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(values))
-
-
-def _device_kind(name: str) -> str:
-    return facts.CPU if name.casefold() == facts.CPU.casefold() else facts.gpu(name).key
 
 
 def _dtype(name: str) -> Dtype:

@@ -21,6 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carbonsweep.domain import Configuration, TrialRecord
+from carbonsweep.errors import StorageFailed
 from carbonsweep.records import is_failure, write_atomically
 from carbonsweep.search.objectives import Question
 from carbonsweep.search.space import Space
@@ -29,7 +30,7 @@ JOURNAL: Final = "study.journal"
 PENALTY: Final = 1e12
 """Loss of a configuration without a measurement: larger than any grams, joules, seconds or tokens/s here."""
 REFUSED: Final = "refused"
-"""Constraint of a configuration that does not fit or is not supported."""
+"""Constraint of a configuration that does not fit, is not supported, or whose energy nobody knows."""
 ATTEMPTS: Final = 20
 """Suggestions of known points taken from the sampler before a new one is drawn at random."""
 
@@ -74,6 +75,11 @@ class Search:
         }
         self.reused = self._tell_known()
         self._close_stale()
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return self._space
 
     @property
     def told(self) -> int:
@@ -204,13 +210,21 @@ def journal(folder: Path) -> BaseStorage:
     damaged line on is set aside: what it said is in the records.
     """
     path = folder / JOURNAL
-    if path.exists():
-        content = path.read_bytes()
-        whole = _whole_lines(content)
-        if len(whole) < len(content):
-            write_atomically(folder / f"{JOURNAL}.damaged", content[len(whole) :])
-            write_atomically(path, whole)
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
+    whole = _whole_lines(content)
+    if len(whole) < len(content):
+        write_atomically(folder / f"{JOURNAL}.damaged", content[len(whole) :])
+        write_atomically(path, whole)
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (KeyError, TypeError, ValueError):
+        # JSON, but nothing Optuna wrote.
+        write_atomically(folder / f"{JOURNAL}.damaged", content)
+        write_atomically(path, b"")
+        return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _whole_lines(content: bytes) -> bytes:
@@ -229,9 +243,8 @@ def _whole_lines(content: bytes) -> bytes:
 
 def told_values(record: TrialRecord, question: Question) -> tuple[list[float], dict[str, float]]:
     """Values and constraint violations (above 0: infeasible) of a record that is no failure."""
-    if record.measurement is None:
-        constraints = {REFUSED: 1.0}
-        return [o.sign * PENALTY for o in question.objectives], constraints
+    if record.measurement is None or question.lacks(record) is not None:
+        return [o.sign * PENALTY for o in question.objectives], {REFUSED: 1.0}
     return list(question.values(record.measurement)), {REFUSED: 0.0, **question.slo.excess(record.measurement)}
 
 

@@ -32,7 +32,7 @@ from ray.tune.search import Searcher  # noqa: E402
 from carbonsweep import facts  # noqa: E402
 from carbonsweep.bench import Bench  # noqa: E402
 from carbonsweep.domain import Configuration, TrialRecord, Workload  # noqa: E402
-from carbonsweep.errors import CarbonsweepError  # noqa: E402
+from carbonsweep.errors import BadInput, CarbonsweepError  # noqa: E402
 from carbonsweep.records import OutputFolder, decode, encode  # noqa: E402
 from carbonsweep.search.study import Search  # noqa: E402
 from carbonsweep.trial import trial  # noqa: E402
@@ -57,6 +57,7 @@ def sweep(
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     _connect(address)
+    _require_room(search, bench)
     searcher = _SearchFromStudy(search, out, observe)
     try:
         with tempfile.TemporaryDirectory(prefix="carbonsweep-tune-") as scratch:
@@ -164,7 +165,24 @@ def _connect(address: str | None) -> None:
     if address is None:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     else:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise BadInput(f"--address {address}: cannot join a Ray cluster ({error})") from error
+
+
+def _largest(resource: str) -> float:
+    """The most of `resource` that any live node has: a bundle fits one node or none."""
+    return max((float(node["Resources"].get(resource, 0)) for node in ray.nodes() if node["Alive"]), default=0.0)
+
+
+def _require_room(search: Search, bench: Bench) -> None:
+    """Refuse trials that no node could ever start. Raises BadInput; Tune would keep them pending for ever."""
+    for configuration in search.space.configurations():
+        for resource, needed in _resources(configuration, bench).bundles[0].items():
+            if needed > _largest(resource):
+                most = _largest(resource)
+                raise BadInput(f"{configuration} needs {needed:g} {resource}, and no node has more than {most:g}")
 
 
 def _resources(configuration: Configuration, bench: Bench) -> tune.PlacementGroupFactory:
@@ -172,5 +190,6 @@ def _resources(configuration: Configuration, bench: Bench) -> tune.PlacementGrou
     if bench.identity(configuration).basis == "modelled":
         return tune.PlacementGroupFactory([{"CPU": 1}])
     if configuration.gpu == facts.CPU:
-        return tune.PlacementGroupFactory([{"CPU": float(os.cpu_count() or 1)}])
+        # What Ray counts, not the host's cores: in a container Ray goes by its quota, and more would wait for ever.
+        return tune.PlacementGroupFactory([{"CPU": _largest("CPU")}])
     return tune.PlacementGroupFactory([{"CPU": 1, "GPU": float(configuration.gpu_count)}])

@@ -174,6 +174,14 @@ def test_it_refuses_a_gpu_nobody_knows(contestant: Contestant) -> None:
         contestant.bench.measure(contestant.on(gpu="RTX9999", dtype="fp16"), WORKLOAD)
 
 
+def test_it_refuses_a_context_that_the_model_does_not_have(contestant: Contestant) -> None:
+    # The longest prompt has 9 tokens; no model here has a context of 100,009.
+    model = contestant.configuration.model
+    said = rf"a prompt of \d+ tokens and 100000 output tokens exceed the context of {model}, \d+ tokens"
+    with pytest.raises(Unsupported, match=said):
+        contestant.bench.measure(contestant.configuration, replace(WORKLOAD, output_tokens=100_000))
+
+
 def test_it_refuses_bf16_on_a_t4(contestant: Contestant) -> None:
     with pytest.raises(Unsupported, match="bf16"):
         contestant.bench.measure(contestant.on(gpu="T4", dtype="bf16"), WORKLOAD)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
 
@@ -7,10 +9,10 @@ import pytest
 import torch
 
 from carbonsweep.bench import hardware
-from carbonsweep.bench.hardware import cuda_device, gpu_place, refuse_overflow, shortage, usable_threads
+from carbonsweep.bench.hardware import cuda_device, gpu_name, gpu_place, refuse_overflow, shortage, usable_threads
 from carbonsweep.bench.power.nvml import EnergyCounter, PresentGpu
 from carbonsweep.domain import Configuration, Device
-from carbonsweep.errors import DoesNotFit, Unsupported
+from carbonsweep.errors import BenchFailed, DoesNotFit
 
 CUDA_OUT_OF_MEMORY: Final = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 14.58 GiB of which 512.00 MiB is "
@@ -25,9 +27,22 @@ CPU_OUT_OF_MEMORY: Final = RuntimeError(
 # ---- memory ----
 
 
-def test_the_free_bytes_of_a_cuda_message_are_read() -> None:
+GIB: Final = 2**30
+
+
+def device_of(
+    monkeypatch: pytest.MonkeyPatch, *, total: float | None, free: float | None, own: float | None = 0.0
+) -> None:
+    """Every device has this memory, in bytes."""
+    monkeypatch.setattr(hardware, "total_bytes", lambda _: total)
+    monkeypatch.setattr(hardware, "free_bytes", lambda _: free)
+    monkeypatch.setattr(hardware, "_own_bytes", lambda _: own)
+
+
+def test_the_free_bytes_of_a_cuda_message_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    device_of(monkeypatch, total=14.58 * GIB, free=0.5 * GIB, own=13.5 * GIB)
     found = shortage(CUDA_OUT_OF_MEMORY)
-    assert found is not None
+    assert isinstance(found, DoesNotFit)
     assert (found.available_bytes, found.lacking_bytes) == (2**29, 3 * 2**29)
 
 
@@ -35,16 +50,97 @@ def test_an_error_about_anything_else_is_no_shortage() -> None:
     assert shortage(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 
-def test_what_exceeds_the_free_memory_does_not_fit_and_what_nobody_can_tell_is_tried(
+@pytest.mark.parametrize("error", [CUDA_OUT_OF_MEMORY, CPU_OUT_OF_MEMORY, MemoryError()])
+def test_memory_that_runs_out_because_others_hold_it_is_a_failure_and_lasts_only_as_long(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    # 15 - 1 - 10 = 4 GiB in other hands; 15 - 1 - 13.5 = 0.5 GiB is what an idle device takes for itself.
+    device_of(monkeypatch, total=15.0 * GIB, free=1.0 * GIB, own=10.0 * GIB)
+    found = shortage(error)
+    assert isinstance(found, BenchFailed)
+    assert str(found).endswith("free of 16.1 GB; other processes hold 4.3 GB")
+    device_of(monkeypatch, total=15.0 * GIB, free=1.0 * GIB, own=13.5 * GIB)
+    assert isinstance(shortage(error), DoesNotFit)
+
+
+def test_more_than_the_whole_device_does_not_fit_whoever_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    device_of(monkeypatch, total=1.0 * GIB, free=0.0)
+    asks_for_two = shortage(CUDA_OUT_OF_MEMORY)
+    assert isinstance(asks_for_two, DoesNotFit)
+    assert asks_for_two.lacking_bytes == GIB
+
+
+def test_the_memory_of_the_gpu_that_ran_out_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    device_of(monkeypatch, total=None, free=None)
+    monkeypatch.setattr(hardware, "total_bytes", lambda torch_device: looked.append(torch_device))
+    shortage(torch.OutOfMemoryError(str(CUDA_OUT_OF_MEMORY).replace("GPU 0", "GPU 3")))
+    assert set(looked) == {"cuda:3"}
+
+
+def test_what_exceeds_the_total_memory_does_not_fit_and_what_nobody_can_tell_is_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hardware, "free_bytes", lambda _: 10.0)
-    refuse_overflow(10.0, "cpu")
+    device_of(monkeypatch, total=10.0 * GIB, free=10.0 * GIB)
+    refuse_overflow(10.0 * GIB, "cpu")
     with pytest.raises(DoesNotFit) as refusal:
-        refuse_overflow(13.0, "cpu")
-    assert refusal.value.lacking_bytes == 3.0
-    monkeypatch.setattr(hardware, "free_bytes", lambda _: None)
+        refuse_overflow(13.0 * GIB, "cpu")
+    assert refusal.value.lacking_bytes == 3.0 * GIB
+    device_of(monkeypatch, total=None, free=None)
     refuse_overflow(1e30, "cpu")
+
+
+def test_what_exceeds_only_the_memory_that_others_leave_is_a_failure_with_both_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device_of(monkeypatch, total=20e9, free=10e9)
+    with pytest.raises(BenchFailed, match=r"on cuda:0: 13\.0 GB needed, 10\.0 GB free of 20\.0 GB; .* hold 10\.0 GB"):
+        refuse_overflow(13e9, "cuda:0")
+
+
+def test_what_an_idle_device_keeps_for_itself_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A driver takes 0.5 GiB of every device: retrying would not change that.
+    device_of(monkeypatch, total=15.0 * GIB, free=14.5 * GIB)
+    with pytest.raises(DoesNotFit) as refusal:
+        refuse_overflow(14.8 * GIB, "cuda:0")
+    assert refusal.value.available_bytes == 14.5 * GIB
+
+
+def test_what_this_process_holds_already_need_not_be_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    device_of(monkeypatch, total=20e9, free=4e9, own=16e9)
+    refuse_overflow(17e9, "cuda:0", held_bytes=14e9)
+    with pytest.raises(DoesNotFit):  # 14 + 4 are all that there is for us, and nobody else is here
+        refuse_overflow(19e9, "cuda:0", held_bytes=14e9)
+
+
+def test_memory_that_torch_keeps_for_itself_is_free_and_in_no_other_hands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3 * GIB, 16 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 8 * GIB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 6 * GIB)
+    assert hardware.free_bytes("cuda:0") == 5 * GIB  # 3 + (8 - 6)
+    assert hardware.total_bytes("cuda:0") == 16 * GIB
+    assert hardware.elsewhere_bytes("cuda:0") == 5 * GIB  # 16 - 3 - 8
+
+
+@pytest.mark.parametrize(
+    ("limit", "total"), [("4096\n", 4096), ("max\n", 2048000), ("9000000000\n", 2048000), (None, 2048000)]
+)
+def test_the_total_of_a_machine_is_what_its_control_group_allows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, total: int
+) -> None:
+    memory, group = tmp_path / "meminfo", tmp_path / "memory.max"
+    memory.write_text("MemTotal:           2000 kB\nMemFree: 3 kB\nMemAvailable:       1000 kB\n")
+    if limit is not None:
+        group.write_text(limit)
+    monkeypatch.setattr(hardware, "MEMORY", memory)
+    monkeypatch.setattr(hardware, "CGROUP_LIMIT", group)
+    assert (hardware.total_bytes("cpu"), hardware.free_bytes("cpu")) == (total, 1000 * 1024)
+
+
+def test_a_system_that_tells_nothing_leaves_memory_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hardware, "MEMORY", tmp_path / "absent")
+    monkeypatch.setattr(hardware, "CGROUP_LIMIT", tmp_path / "absent")
+    assert (hardware.total_bytes("cpu"), hardware.free_bytes("cpu"), hardware.elsewhere_bytes("cpu")) == (None,) * 3
 
 
 # ---- a GPU, without one ----
@@ -62,14 +158,14 @@ def test_the_cuda_device_is_found_by_uuid_whatever_the_order(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=("b", "x")[index]))
     assert cuda_device("T4") == (0, t4(2, "GPU-b"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(Unsupported, match="CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(BenchFailed, match="CUDA_VISIBLE_DEVICES"):
         cuda_device("T4")
 
 
-def test_a_gpu_that_torch_cannot_use_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_torch_cannot_use_is_a_failure_since_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "present_gpus", lambda: (t4(0, "GPU-a"),))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(Unsupported, match="it finds no CUDA"):
+    with pytest.raises(BenchFailed, match="it finds no CUDA"):
         cuda_device("T4")
 
 
@@ -81,6 +177,30 @@ def test_a_gpu_brings_its_own_counter_and_its_power_cap(monkeypatch: pytest.Monk
     place = gpu_place(on_t4, None)
     assert (place.torch_device, place.meter) == ("cuda:3", EnergyCounter("GPU-a"))
     assert place.device == Device(name="Tesla T4", uuid="GPU-a", driver="1", power_cap_w=70.0)
+
+
+def test_a_gpu_from_before_volta_has_no_counter_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    p100 = PresentGpu(
+        index=0, product_name="Tesla P100-PCIE-16GB", uuid="GPU-p", kind="P100", driver="1", power_cap_w=250.0
+    )
+    monkeypatch.setattr(hardware, "cuda_device", lambda kind: (0, p100))
+    on_p100 = Configuration(
+        model="SmolLM2-135M", gpu="P100", gpu_count=1, batch_size=1, dtype="fp16", engine="transformers"
+    )
+    place = gpu_place(on_p100, None)
+    assert place.meter is None
+    assert place.unmetered == "NVML counts joules from Volta on, and the P100 is Pascal"
+    metered = gpu_place(on_p100, EnergyCounter("GPU-other"))
+    assert (metered.meter, metered.unmetered) == (EnergyCounter("GPU-other"), None)
+
+
+def test_a_gpu_is_named_with_product_and_power_cap_and_all_that_differ_are() -> None:
+    lowered = replace(t4(1, "GPU-b"), power_cap_w=60.0)
+    unknown = replace(t4(2, "GPU-c"), power_cap_w=None)
+    assert gpu_name("T4", [t4(0, "GPU-a"), t4(3, "GPU-d")]) == "T4: Tesla T4, cap 70 W"
+    assert gpu_name("T4", [t4(0, "GPU-a"), lowered]) == "T4: Tesla T4, cap 60 W; Tesla T4, cap 70 W"
+    assert gpu_name("T4", [unknown]) == "T4: Tesla T4, cap unknown"
+    assert gpu_name("L4", [t4(0, "GPU-a")]) == gpu_name("L4", []) == "L4, not on this machine"
 
 
 # ---- the processor ----

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from carbonsweep import facts
 from carbonsweep.bench.generation import random_batch
-from carbonsweep.bench.loading import random_config, random_model, real_model
+from carbonsweep.bench.hardware import cpu_place
+from carbonsweep.bench.loading import loaded_key, random_config, random_model, real_model
 from carbonsweep.bench.weights import weights_source
 from carbonsweep.errors import BadInput, BenchFailed
 
@@ -53,6 +55,15 @@ def test_every_model_of_the_fact_table_has_a_random_shape_with_its_parameter_cou
 def test_weights_of_another_shape_are_refused_naming_what_differs(smollm2_folder: Path) -> None:
     with pytest.raises(BenchFailed, match=r"are not Qwen2.5-0.5B: hidden 576 instead of 896, mlp 1536 instead of"):
         loaded_from(smollm2_folder, "Qwen2.5-0.5B")
+
+
+def test_weights_replaced_in_their_place_are_another_model(tmp_path: Path) -> None:
+    model, place, file = facts.language_model("SmolLM2-135M"), cpu_place(1, None), tmp_path / "model.gguf"
+    file.touch()
+    before = loaded_key(model, weights_source(str(file), model), "fp32", place)
+    assert loaded_key(model, weights_source(str(file), model), "fp32", place) == before
+    os.utime(file, (0, 0))
+    assert loaded_key(model, weights_source(str(file), model), "fp32", place) != before
 
 
 def test_weights_that_lack_a_tensor_are_refused(tmp_path: Path, smollm2: Any) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pynvml
 import pytest
 
-from carbonsweep.bench.power.nvml import EnergyCounter, PresentGpu, present_gpus
+from carbonsweep import facts
+from carbonsweep.bench.power.nvml import EnergyCounter, PresentGpu, has_energy_counter, present_gpus
 from carbonsweep.bench.power.window import MeterError
 from carbonsweep.errors import BenchFailed
 
@@ -125,6 +126,11 @@ def test_a_counter_that_stands_at_zero_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", lambda _: 0)
     with pytest.raises(MeterError, match="reads 0"):
         EnergyCounter("GPU-aa11").read_j()
+
+
+def test_every_kind_of_the_fact_table_but_the_pascal_one_has_an_energy_counter() -> None:
+    assert [key for key, gpu in facts.gpus().items() if not has_energy_counter(gpu)] == ["P100"]
+    assert has_energy_counter(facts.gpu("V100"))  # Volta, the first
 
 
 def test_a_counter_without_a_driver_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from carbonsweep import facts
 from carbonsweep.bench.prompts import built_in_workload
 from carbonsweep.bench.roofline import Prediction, RooflineBench, predict, smooth_maximum
+from carbonsweep.bench.roofline_inputs import listed, product
 from carbonsweep.carbon.footprint import footprint
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.domain import Configuration, Footprint, Measurement, Scenario, Workload
@@ -131,6 +132,48 @@ def test_two_gpus_hold_half_the_weights_and_half_the_cache_each() -> None:
     assert BENCH.measure(point(model="LLaMA-7B", batch_size=32, gpu_count=2), fixed(100)).decode.gpu_count == 2
 
 
+def test_eight_gpus_share_four_key_value_heads_by_repeating_each() -> None:
+    # TinyLlama-1.1B on 8 T4: an eighth of 32 heads and of the weights each, but 4 key-value heads make only 4 shares.
+    e = engine("paper", "T4")
+    blocks = 22 * (2048 * 2048 * 2 + 2048 * 256 * 2 + 3 * 2048 * 5632 + 2 * 2048) + 2048
+    head = 32_000 * 2048
+    kv_bytes_per_token = 2 * 22 * 4 * 64 * 2 / 4
+    predicted = predict([point(batch_size=4, gpu_count=8)], fixed(100))
+
+    weights = 2 * (blocks + 2 * head) / 8  # untied: embedding and head
+    cache = 4 * (100 + 150) * kv_bytes_per_token
+    activations = 4 * 100 * 2048 * e.activation_bytes_per_row_and_hidden
+    needed = weights + cache + activations + e.memory_reserve_bytes
+    assert predicted.needed_bytes[0] == pytest.approx(needed, rel=1e-12)
+
+    context = 100 + 150 / 2
+    flop = (2 * (blocks + head) * 4 + 4 * 22 * 2048 * 4 * context) / 8
+    traffic = 2 * (blocks + head) / 8 + 4 * context * kv_bytes_per_token
+    compute_s = flop / (65e12 * e.compute_efficiency * 4 / (4 + e.compute_half_rows))
+    memory_s = traffic / (320e9 * e.bandwidth_efficiency)
+    gpu_s = (compute_s**3 + memory_s**3) ** (1 / 3)
+    host_s = 22 * e.host_s_per_layer + e.host_s_per_pass
+    # Two all-reduces a layer, 7 steps to reduce and 7 to gather, each an eighth of 4 rows over PCIe 3 x16.
+    ring_s = 14 * (e.link_latency_s + 4 * 2048 * 2 / 8 / 15.75e9)
+    step_s = (host_s**3 + gpu_s**3) ** (1 / 3) + 4 * 22 * e.sequence_s_per_layer + 22 * 2 * ring_s
+    assert predicted.decode_s[0] == pytest.approx(149 * step_s, rel=1e-12)
+
+
+@pytest.mark.parametrize("gpu_count", [2, 4, 8])
+def test_an_all_reduce_waits_for_its_link_twice_per_further_gpu(
+    gpu_count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a millisecond more of latency costs: 2 (n - 1) of it in each of 2 all-reduces of each of 22 layers.
+    row = engine("paper", "T4")
+    slower_link = replace(row, link_latency_s=row.link_latency_s + 1e-3)
+    before = predict([point(gpu_count=gpu_count)], fixed(100))
+    monkeypatch.setattr("carbonsweep.bench.roofline_inputs.engine", lambda name, gpu: slower_link)
+    after = predict([point(gpu_count=gpu_count)], fixed(100))
+    added_s = 22 * 2 * 2 * (gpu_count - 1) * 1e-3
+    assert after.prefill_s[0] - before.prefill_s[0] == pytest.approx(added_s)
+    assert after.decode_s[0] - before.decode_s[0] == pytest.approx(149 * added_s)
+
+
 # ---- as a bench ----
 
 
@@ -140,6 +183,10 @@ def test_a_prediction_is_a_measurement_a_refusal_and_nothing_between(where: Conf
     if where.dtype not in facts.gpu(where.gpu).peak_flop_per_s:
         assert not predicted.supported[0]
         with pytest.raises(Unsupported, match=where.dtype):
+            BENCH.measure(where, SPREAD)
+    elif facts.language_model(where.model).heads % where.gpu_count:
+        assert not predicted.supported[0]
+        with pytest.raises(Unsupported, match="heads"):
             BENCH.measure(where, SPREAD)
     elif predicted.needed_bytes[0] > predicted.available_bytes[0]:
         assert not predicted.fits[0]
@@ -183,6 +230,37 @@ def test_bf16_is_unsupported_where_the_hardware_has_none(gpu: str) -> None:
     assert BENCH.measure(point(gpu="RTX6000Ada", dtype="bf16"), SPREAD).ttft_s > 0
 
 
+def test_a_context_that_the_model_does_not_have_is_unsupported() -> None:
+    # TinyLlama-1.1B: 2,048 tokens. 1,898 + 150 just fill them.
+    assert BENCH.measure(point(), fixed(1898)).ttft_s > 0
+    for workload, said in (
+        (fixed(1899), "a prompt of 1899 tokens and 150 output tokens"),
+        (fixed(100, 100_000), "a prompt of 100 tokens and 100000 output tokens"),
+    ):
+        assert not predict([point()], workload).supported[0]
+        with pytest.raises(Unsupported) as refused:
+            BENCH.measure(point(), workload)
+        assert str(refused.value) == f"{said} exceed the context of TinyLlama-1.1B, 2048 tokens"
+
+
+def test_the_longest_prompt_decides_about_the_context_and_not_the_expected_one() -> None:
+    # Batches of 1 are padded to (5 + 1,899) / 2 = 952 tokens on average, but the longer prompt needs 1,899 + 150.
+    uneven = replace(fixed(5), prompt_tokens=(5, 1899))
+    with pytest.raises(Unsupported, match="a prompt of 1899 tokens"):
+        BENCH.measure(point(), uneven)
+    # Llama-3.1-8B has 131,072 tokens: the same workload, in the same call, is another model's.
+    assert predict([point(), point(model="Llama-3.1-8B")], uneven).supported.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("model", "heads", "gpu_count"), [("Qwen2.5-0.5B", 14, 1000), ("Qwen2.5-0.5B", 14, 4), ("TinyLlama-1.1B", 32, 3)]
+)
+def test_gpus_that_cannot_share_the_heads_evenly_are_unsupported(model: str, heads: int, gpu_count: int) -> None:
+    with pytest.raises(Unsupported) as refused:
+        BENCH.measure(point(model=model, gpu_count=gpu_count), SPREAD)
+    assert str(refused.value) == f"{model} has {heads} attention heads, which {gpu_count} GPUs cannot share evenly"
+
+
 def test_a_cpu_is_measured_and_never_modelled() -> None:
     for name in ("CPU", "cpu"):
         with pytest.raises(Unsupported, match="--bench transformers"):
@@ -200,6 +278,25 @@ def test_the_identity_moves_with_engine_and_gpu_and_not_with_the_batch() -> None
     assert BENCH.identity(point(engine="healthy")) != BENCH.identity(point())
     assert BENCH.identity(point(gpu="L4")) != BENCH.identity(point())
     assert BENCH.identity(point()).basis == "modelled"
+
+
+def test_points_know_their_configurations_and_where_each_is() -> None:
+    searched = [point(batch_size=b, gpu=gpu) for gpu in ("T4", "L4") for b in (1, 8)]
+    axes = product(
+        models=("TinyLlama-1.1B",),
+        gpus=("T4", "L4"),
+        gpu_counts=(1,),
+        batch_sizes=(1, 8),
+        dtypes=("fp16",),
+        engines=("paper",),
+    )
+    for places in (axes, listed(searched)):
+        assert [places.configuration(i) for i in range(len(places))] == searched
+        assert [places.index(each) for each in searched] == [0, 1, 2, 3]
+    first_of_each_gpu = listed([searched[0], searched[3]])
+    assert [first_of_each_gpu.index(each) for each in (searched[0], searched[3])] == [0, 1]
+    with pytest.raises(ValueError, match="none of the 2 points"):
+        first_of_each_gpu.index(searched[1])
 
 
 # ---- physics ----

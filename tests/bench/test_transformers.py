@@ -13,8 +13,11 @@ import torch
 
 from carbonsweep import facts
 from carbonsweep.bench import Bench, generation, hardware
+from carbonsweep.bench import transformers as measuring
+from carbonsweep.bench.power.nvml import PresentGpu
 from carbonsweep.bench.prompts import batches, built_in_workload
 from carbonsweep.bench.transformers import TransformersBench, interval
+from carbonsweep.bench.weights import weights_source
 from carbonsweep.domain import Configuration, Dtype, Measurement, Workload
 from carbonsweep.errors import BadInput, BenchFailed, DoesNotFit, UnknownFact, Unsupported
 
@@ -54,7 +57,8 @@ def test_measure_counts_real_and_padded_tokens_and_knows_no_energy_on_a_cpu(
     assert measurement.idle_w is None
     assert measurement.peak_memory_bytes is None
     assert (measurement.bench, measurement.basis) == ("transformers", "measured")
-    assert measurement.notes == (f"weights: real, folder {smollm2_folder}",)
+    label = weights_source(str(smollm2_folder), facts.language_model("SmolLM2-135M")).label
+    assert measurement.notes == (f"weights: {label}",)
     assert measurement.device is not None
     assert measurement.device.name.startswith("CPU, 1 thread, ")
     for phase in (measurement.prefill, measurement.decode):
@@ -133,6 +137,11 @@ def test_energy_of_both_phases_follows_by_hand_from_the_meter(metered: Transform
         ([500.0, 3.0], "prefill energy unknown: the energy counter went backwards: it was reset inside a window"),
         ([500.0, 500.0], "prefill energy unknown: the energy counter did not advance inside a window"),
         ([None], "prefill energy unknown: the meter is away"),
+        (
+            [1.0, 2.0, 5.0, 3.0],
+            "decode energy unknown: the energy counter went backwards: it was reset inside a window",
+        ),
+        ([1.0, 2.0, 5.0, 5.0], "decode energy unknown: the energy counter did not advance inside a window"),
     ],
 )
 def test_a_broken_counter_makes_one_phase_unknown_and_the_times_stay(
@@ -144,11 +153,33 @@ def test_a_broken_counter_makes_one_phase_unknown_and_the_times_stay(
 ) -> None:
     meter.readings = readings
     measurement = metered.measure(SMOL_ON_CPU, two_tokens)
-    assert measurement.prefill.energy is None
+    broken, whole = measurement.prefill, measurement.decode
+    if reason.startswith("decode"):
+        broken, whole = whole, broken
+    assert broken.energy is None
     assert measurement.energy_j is None
-    assert measurement.decode.energy is not None
-    assert measurement.prefill.duration_s == TICK_S
-    assert reason in measurement.notes
+    assert whole.energy is not None
+    assert broken.duration_s == TICK_S
+    assert [note for note in measurement.notes if "unknown" in note] == [reason]
+
+
+def test_a_counter_that_stands_still_makes_both_phases_unknown_with_the_reason_for_each(
+    metered: TransformersBench, meter: ClockworkMeter, two_tokens: Workload
+) -> None:
+    meter.readings = [7.0] * 8  # 2 passes x 2 phases x 2 edges
+    measurement = metered.measure(SMOL_ON_CPU, two_tokens)
+    reason = "energy unknown: the energy counter did not advance inside a window"
+    assert measurement.notes[-2:] == (f"prefill {reason}", f"decode {reason}")
+
+
+def test_a_device_without_a_counter_has_unknown_energy_and_a_note_that_says_why(
+    bench: TransformersBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = replace(hardware.cpu_place(1, None), unmetered="NVML counts joules from Volta on")
+    monkeypatch.setattr(hardware, "cpu_place", lambda *_: place)
+    measurement = bench.measure(SMOL_ON_CPU, SHORT)
+    assert measurement.energies == (None, None)
+    assert measurement.notes[-1] == "energy unknown: NVML counts joules from Volta on"
 
 
 # ---- refusals ----
@@ -160,15 +191,20 @@ def test_a_broken_counter_makes_one_phase_unknown_and_the_times_stay(
         ({"engine": "paper"}, "runs engine 'transformers', not 'paper'"),
         ({"gpu_count": 2}, "on one device, not on 2"),
         ({"gpu": "T4", "dtype": "bf16"}, "T4 has no bf16"),
-        ({"gpu": "T4", "dtype": "fp16"}, r"no T4 on this machine \(GPUs here: none\)"),
     ],
 )
-def test_what_this_machine_cannot_do_is_unsupported(
+def test_what_this_bench_or_the_hardware_can_never_do_is_unsupported(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reason: str
 ) -> None:
     monkeypatch.setattr(hardware, "present_gpus", tuple)
     with pytest.raises(Unsupported, match=reason):
         TransformersBench(weights="random").measure(replace(SMOL_ON_CPU, **changes), SHORT)
+
+
+def test_a_gpu_that_is_away_is_a_failure_since_it_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "present_gpus", tuple)
+    with pytest.raises(BenchFailed, match=r"no T4 on this machine \(GPUs here: none\)"):
+        TransformersBench(weights="random").measure(replace(SMOL_ON_CPU, gpu="T4", dtype="fp16"), SHORT)
 
 
 def test_an_unknown_gpu_kind_is_refused_by_name() -> None:
@@ -215,12 +251,36 @@ def test_memory_that_runs_out_on_the_way_is_does_not_fit_and_frees_the_model(
 ) -> None:
     bench.measure(SMOL_ON_CPU, SHORT)
     with monkeypatch.context() as patch:
+        patch.setattr(hardware, "total_bytes", lambda _: 2.0**40)
+        patch.setattr(hardware, "elsewhere_bytes", lambda _: 0.0)
         patch.setattr(generation, "prefill", raising(error))
         with pytest.raises(DoesNotFit) as refusal:
             bench.measure(SMOL_ON_CPU, SHORT)
     assert refusal.value.needed_bytes == needed_bytes
     assert bench._loaded is None
     assert isinstance(bench.measure(SMOL_ON_CPU, SHORT), Measurement)
+
+
+def test_memory_that_others_hold_when_it_runs_out_is_a_failure_and_frees_the_model(
+    bench: TransformersBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.measure(SMOL_ON_CPU, SHORT)
+    monkeypatch.setattr(generation, "prefill", raising(CPU_OUT_OF_MEMORY))
+    monkeypatch.setattr(hardware, "elsewhere_bytes", lambda _: 2.0**34)
+    with pytest.raises(BenchFailed, match=r"other processes hold 17\.2 GB$"):
+        bench.measure(SMOL_ON_CPU, SHORT)
+    assert bench._loaded is None
+
+
+def test_a_loaded_model_need_not_fit_a_second_time(bench: TransformersBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.measure(SMOL_ON_CPU, SHORT)
+    # 135 M values of 4 bytes are 538 MB: 100 MB are too few for them, and enough for a cache of a few hundred tokens.
+    monkeypatch.setattr(hardware, "free_bytes", lambda _: 1e8)
+    monkeypatch.setattr(hardware, "total_bytes", lambda _: 2e10)
+    bench.measure(SMOL_ON_CPU, SHORT)
+    bench._free()
+    with pytest.raises(BenchFailed, match=r"0\.5 GB needed, 0\.1 GB free of 20\.0 GB"):
+        bench.measure(SMOL_ON_CPU, SHORT)
 
 
 def test_a_model_that_breaks_otherwise_fails_with_its_type(
@@ -248,8 +308,65 @@ def test_the_identity_names_versions_weights_threads_and_meter() -> None:
     assert f"torch {torch.__version__}" in identity.engine_version
     assert (identity.weights, identity.power_protocol) == ("random, at true shape", "none")
     assert identity.device.startswith("CPU, 2 threads, ")
-    on_gpu = bench.identity(replace(SMOL_ON_CPU, gpu="T4"))
-    assert (on_gpu.device, on_gpu.power_protocol) == ("T4", "nvml-counter")
+
+
+def showing(monkeypatch: pytest.MonkeyPatch, *present: PresentGpu) -> list[int]:
+    """This process is shown these GPUs; the list grows with each look."""
+    looks: list[int] = []
+
+    def look() -> tuple[PresentGpu, ...]:
+        looks.append(1)
+        return present
+
+    monkeypatch.setattr(measuring, "present_gpus", look)
+    return looks
+
+
+def capped_t4(power_cap_w: float) -> PresentGpu:
+    return PresentGpu(index=0, product_name="Tesla T4", uuid="GPU-a", kind="T4", driver="1", power_cap_w=power_cap_w)
+
+
+def test_the_identity_on_a_gpu_names_its_product_and_power_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_t4, identities = replace(SMOL_ON_CPU, gpu="T4"), []
+    for present in ((capped_t4(70.0),), (capped_t4(60.0),), ()):
+        showing(monkeypatch, *present)
+        identities.append(TransformersBench(weights="random").identity(on_t4))
+    assert [identity.device for identity in identities] == [
+        "T4: Tesla T4, cap 70 W",
+        "T4: Tesla T4, cap 60 W",
+        "T4, not on this machine",
+    ]
+    assert {identity.power_protocol for identity in identities} == {"nvml-counter"}
+
+
+def test_gpus_are_looked_for_once_and_only_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = showing(monkeypatch, capped_t4(70.0))
+    bench = TransformersBench(weights="random")
+    bench.identity(SMOL_ON_CPU)
+    assert looks == []
+    bench.identity(replace(SMOL_ON_CPU, gpu="T4"))
+    bench.identity(replace(SMOL_ON_CPU, gpu="L4"))
+    assert looks == [1]
+
+
+def test_a_worker_knows_a_record_by_the_key_of_the_driver_whatever_gpus_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_t4 = replace(SMOL_ON_CPU, gpu="T4")
+    showing(monkeypatch, capped_t4(70.0))
+    bench = TransformersBench(weights="random")
+    on_driver = bench.identity(on_t4)
+    showing(monkeypatch)
+    assert pickle.loads(pickle.dumps(bench)).identity(on_t4) == on_driver
+
+
+def test_a_gpu_from_before_volta_has_no_power_protocol_but_that_of_a_meter_given(
+    monkeypatch: pytest.MonkeyPatch, meter: ClockworkMeter
+) -> None:
+    showing(monkeypatch)
+    on_p100 = replace(SMOL_ON_CPU, gpu="P100")
+    assert TransformersBench(weights="random").identity(on_p100).power_protocol == "none"
+    assert TransformersBench(weights="random", meter=meter).identity(on_p100).power_protocol == "clockwork"
 
 
 def test_more_batches_and_repeats_are_the_same_quantity() -> None:

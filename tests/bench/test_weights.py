@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,39 @@ def test_a_folder_with_a_configuration_is_taken(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     source = weights_source(str(tmp_path), SMOL)
     assert (source.kind, source.location, source.is_gguf) == ("folder", str(tmp_path), False)
-    assert source.label == f"real, folder {tmp_path}"
+    assert source.label == f"real, folder {tmp_path} (no weight files)"
+
+
+NEW_YEAR_S = 1_767_225_600  # 2026-01-01T00:00:00Z
+
+
+def weight_file(path: Path, megabytes: int, changed_s: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(megabytes * 10**6)
+    os.utime(path, (changed_s, changed_s))
+
+
+def test_the_label_of_a_folder_holds_the_size_of_its_weights_and_when_the_newest_changed(tmp_path: Path) -> None:
+    weight_file(tmp_path / "model-1.safetensors", 300, NEW_YEAR_S)
+    weight_file(tmp_path / "model-2.safetensors", 238, NEW_YEAR_S - 3600)
+    (tmp_path / "config.json").write_text("{}")  # newer, and no weights
+    assert weights_source(str(tmp_path), SMOL).label == f"real, folder {tmp_path} (0.538 GB, 2026-01-01T00:00:00Z)"
+
+
+def test_the_label_of_a_file_holds_its_size_and_when_it_changed(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    weight_file(file, 92, NEW_YEAR_S)
+    assert weights_source(str(file), SMOL).label == f"real, file {file} (0.092 GB, 2026-01-01T00:00:00Z)"
+
+
+@pytest.mark.parametrize(("megabytes", "later_s"), [(93, 0), (92, 1)])
+def test_replaced_weights_have_another_label(tmp_path: Path, megabytes: int, later_s: int) -> None:
+    file = tmp_path / "model.gguf"
+    weight_file(file, 92, NEW_YEAR_S)
+    before = weights_source(str(file), SMOL).label
+    assert weights_source(str(file), SMOL).label == before
+    weight_file(file, megabytes, NEW_YEAR_S + later_s)
+    assert weights_source(str(file), SMOL).label != before
 
 
 def test_a_gguf_file_is_taken(tmp_path: Path) -> None:

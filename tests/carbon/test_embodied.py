@@ -10,7 +10,6 @@ import pytest
 from carbonsweep import facts
 from carbonsweep.carbon.embodied import (
     ACT,
-    PRESETS,
     SC23,
     Convention,
     amortised_g,
@@ -24,6 +23,7 @@ from carbonsweep.carbon.embodied import (
     presets_covering,
     presets_of,
 )
+from carbonsweep.domain import EMBODIED_PRESETS
 from carbonsweep.errors import BadInput, UnknownFact
 from carbonsweep.units import S_PER_HOUR, S_PER_YEAR
 
@@ -151,7 +151,7 @@ def test_the_range_of_a_t4_goes_from_a_clean_act_fab_to_the_vendor_ratio() -> No
 
 def test_the_paper_knows_two_gpus_and_the_cpu_only_sc23() -> None:
     assert [key for key in facts.gpus() if "paper" in presets_of(key)] == ["T4", "RTX6000Ada"]
-    assert presets_of("T4") == PRESETS
+    assert presets_of("T4") == EMBODIED_PRESETS
     assert presets_of("cpu") == ("sc23",)
     assert presets_covering(["T4", "H100"]) == ("act", "sc23", "vendor")
 

@@ -19,7 +19,6 @@ from optuna.trial import TrialState
 from carbonsweep import facts
 from carbonsweep.answer import answer
 from carbonsweep.domain import Configuration, Scenario, Slo, TrialRecord
-from carbonsweep.errors import EnergyUnknown
 from carbonsweep.records import is_failure
 from carbonsweep.search.objectives import Question, objectives, worst_excess
 from carbonsweep.search.space import Space
@@ -203,10 +202,12 @@ def test_a_record_told_as_known_has_the_values_and_constraints_of_one_that_ran()
     assert by_point(ran.study) == by_point(reused.study)
 
 
-def test_a_record_without_energy_is_refused_when_carbon_is_asked() -> None:
-    unpowered = record(POINTS[0], measurement(prefill_j=None))
-    with pytest.raises(EnergyUnknown):
-        search(asking("energy"), records={POINTS[0]: unpowered})
+def test_a_record_whose_meter_failed_is_told_infeasible_and_stops_nothing() -> None:
+    blind = record(POINTS[0], measurement(prefill_j=None))
+    searching = search(asking("energy"), records={POINTS[0]: blind})
+    assert len(run(searching)) == len(POINTS) - 1
+    (told,) = [frozen for frozen in searching.study.trials if Configuration(**frozen.params) == POINTS[0]]
+    assert told.constraints[REFUSED] > 0
 
 
 # ---- what Optuna is told ----

@@ -14,10 +14,12 @@ from typing import Any, Final, TypeVar
 
 from carbonsweep.bench.power.window import MeterError
 from carbonsweep.errors import BenchFailed
-from carbonsweep.facts import gpu_of_product
+from carbonsweep.facts import Gpu, gpu_of_product
 from carbonsweep.units import J_PER_MJ, W_PER_MW
 
 NVML_COUNTER: Final = "nvml-counter"
+_WITHOUT_COUNTER: Final = frozenset({"Kepler", "Maxwell", "Pascal"})
+"""Architectures before Volta. Source: NVML API reference, nvmlDeviceGetTotalEnergyConsumption, "For Volta or newer"."""
 
 _T = TypeVar("_T")
 
@@ -51,6 +53,11 @@ def present_gpus() -> tuple[PresentGpu, ...]:
     except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError) as error:
         raise BenchFailed(f"the NVIDIA driver does not answer: {error}") from error
     return _visible(everything, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def has_energy_counter(gpu: Gpu) -> bool:
+    """Whether NVML counts the joules of this kind of GPU: from Volta on."""
+    return gpu.architecture not in _WITHOUT_COUNTER
 
 
 @dataclass(slots=True)
