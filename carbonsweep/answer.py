@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from carbonsweep import facts
-from carbonsweep.carbon.embodied import EmbodiedCarbon, embodied_carbon, embodied_range, presets_covering, presets_of
+from carbonsweep.carbon.embodied import EmbodiedCarbon, embodied_carbon, presets_covering, presets_of
 from carbonsweep.carbon.footprint import footprint
-from carbonsweep.domain import Footprint, FunctionalUnit, Measurement, Scenario, TrialRecord
+from carbonsweep.domain import Footprint, Measurement, Scenario, TrialRecord
 from carbonsweep.errors import EnergyUnknown, NothingMeasured
 from carbonsweep.pareto import front, hypervolume, reference_point
 from carbonsweep.search.objectives import OBJECTIVES, Objective, Question, worst_excess
@@ -88,8 +88,9 @@ class Answer:
     @property
     def smaller_model_wins(self) -> bool:
         """Whether the models' order by carbon is their order by size, as it is wherever time follows size."""
-        sizes = [facts.language_model(model).parameters for model in self.best_per_model]
-        return sizes == sorted(sizes)
+        known = facts.language_models()
+        sizes = [known[model].parameters for model in self.best_per_model if model in known]
+        return sizes == sorted(sizes) and len(sizes) == len(self.best_per_model)
 
     @property
     def closest(self) -> tuple[Candidate, ...]:
@@ -187,51 +188,6 @@ def front_objectives(question: Question) -> tuple[Objective, ...]:
     return (*question.objectives, OBJECTIVES[beside])
 
 
-def document(answer: Answer, *, regret: float | None = None, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The answer as plain JSON values; `notes` adds top-level keys (space, study, counts)."""
-    question = answer.question
-    scenario = dataclasses.asdict(question.scenario)
-    return {
-        "schema": 1,
-        "bench": sorted({c.measurement.bench for c in (*answer.feasible, *answer.infeasible)}),
-        "basis": list(answer.bases),
-        "region": None if question.scenario.intensity is None else dataclasses.asdict(question.scenario.intensity),
-        "objective": [o.name for o in question.objectives],
-        "functional_unit": question.scenario.functional_unit,
-        "slo": question.slo.limits(),
-        "scenario": {key: value for key, value in scenario.items() if key not in ("intensity", "functional_unit")},
-        "embodied": {
-            kind: {
-                "kg": one.kg,
-                "low_kg": one.low_kg,
-                "high_kg": one.high_kg,
-                "over_presets_kg": list(embodied_range(kind)),
-                "estimated": one.estimated,
-                "source": one.source,
-            }
-            for kind, one in embodied_sources(answer).items()
-        },
-        "feasible": answer.best is not None,
-        "best": None if answer.best is None else candidate_document(answer.best, question),
-        "runners_up": [candidate_document(c, question) for c in answer.runners_up],
-        "best_per_model": {model: candidate_document(c, question) for model, c in answer.best_per_model.items()},
-        "closest": [candidate_document(c, question) for c in answer.closest],
-        "embodied_presets": {
-            view.preset: {"configuration": dataclasses.asdict(view.best.record.configuration), "total_g": view.total_g}
-            for view in answer.presets
-        },
-        "front": {
-            "objectives": [o.name for o in answer.front_objectives],
-            "records": [c.record.key for c in answer.front],
-            "hypervolume": answer.hypervolume,
-            "reference": None if answer.reference is None else list(answer.reference),
-        },
-        "regret": regret,
-        "counts": counts(answer),
-        **(notes or {}),
-    }
-
-
 def counts(answer: Answer) -> dict[str, int]:
     """How many configurations ended how."""
     kinds = [record.refusal.kind for record in answer.refused if record.refusal is not None]
@@ -243,41 +199,6 @@ def counts(answer: Answer) -> dict[str, int]:
         "failed": kinds.count("failed"),
         "unpriced": len(answer.unpriced),
     }
-
-
-def candidate_document(candidate: Candidate, question: Question) -> dict[str, Any]:
-    """One candidate as plain JSON values; grams per functional unit and per prompt, null where unknown."""
-    measurement = candidate.measurement
-    limits = question.slo.limits()
-    return {
-        "configuration": dataclasses.asdict(candidate.record.configuration),
-        "objectives": {o.name: v for o, v in zip(question.objectives, candidate.values, strict=True)},
-        **_grams(candidate.footprint),
-        "per_prompt": _grams(priced(measurement, _per(question.scenario, "prompt"))),
-        "ttft_s": measurement.ttft_s,
-        "tpot_s": measurement.tpot_s,
-        "prompt_latency_s": measurement.prompt_latency_s,
-        "throughput": measurement.throughput,
-        "prefill_energy_per_token_j": measurement.prefill.energy_per_token_j,
-        "decode_energy_per_token_j": measurement.decode.energy_per_token_j,
-        "slo": {name: {"limit_s": limits[name], "excess": excess} for name, excess in candidate.excess.items()},
-        "basis": measurement.basis,
-        "bench": measurement.bench,
-        "error_source": measurement.error_source,
-        "record": candidate.record.key,
-    }
-
-
-def _grams(priced: Footprint | None) -> dict[str, float | bool | None]:
-    if priced is None:
-        names = [field.name for field in dataclasses.fields(Footprint) if field.name.endswith("_g")]
-        return dict.fromkeys(["total_g", *names])
-    grams = {key: value for key, value in dataclasses.asdict(priced).items() if key.endswith("_g")}
-    return {"total_g": priced.total_g, **grams, "energy_assumed": priced.assumed}
-
-
-def _per(scenario: Scenario, unit: FunctionalUnit) -> Scenario:
-    return dataclasses.replace(scenario, functional_unit=unit)
 
 
 def _losses(measurement: Measurement, axes: tuple[Objective, ...], scenario: Scenario) -> list[float]:

@@ -51,6 +51,7 @@ def command(
 ) -> int:
     """The exact best configuration over the modelled space: every point is predicted, none is tried."""
     from carbonsweep import answer, benches, exact, inputs, terminal
+    from carbonsweep.document import document
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
     from carbonsweep.search.space import space
 
@@ -73,13 +74,13 @@ def command(
     workload = inputs.workload(prompts=prompts, output_tokens=output_tokens, seed=seed)
     planned = exact.plan(searched, workload, question)
     found = answer.answer(exact.shown(planned, workload, question), question)
-    document = answer.document(found, regret=0.0, notes={"counts": planned.counts(), "configurations": searched.size})
+    written = document(found, regret=0.0, notes={"counts": planned.counts(), "configurations": searched.size})
     if as_json:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print(json.dumps(written, indent=2, ensure_ascii=False))
     else:
         terminal.say(chosen.statement)
         terminal.say(f"Space: all {searched.size} configurations, enumerated.")
-        terminal.show_answer(found, document)
+        terminal.show_answer(found, written)
     return EXIT_ANSWER if found.best is not None else EXIT_NOTHING_FEASIBLE
 
 

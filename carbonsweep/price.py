@@ -40,7 +40,8 @@ def command(
 ) -> int:
     """Re-price the sweep in DIR: options not given stay as they were. Writes nothing, runs nothing."""
     from carbonsweep import inputs, results, terminal
-    from carbonsweep.answer import answer, document
+    from carbonsweep.answer import answer
+    from carbonsweep.document import document
     from carbonsweep.domain import Slo
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
 

@@ -273,9 +273,10 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
     scenario = answer.question.scenario
     if scenario.intensity is not None:
         say(f"Carbon intensity: {scenario.intensity.g_per_kwh:g} g/kWh ({scenario.intensity.source}).")
+        say(f"Embodied preset: {scenario.embodied}.")
         for kind, one in embodied_sources(answer).items():
             estimated = ", estimated" if one.estimated else ""
-            say(f"Embodied carbon of {kind}, preset {one.preset}: {one.kg:.4g} kg{estimated} ({one.source}).")
+            say(f"  {kind}: {one.kg:.4g} kg{estimated} ({one.source})")
         say(
             f"Lifetime {scenario.lifetime_s / S_PER_YEAR:g} years, PUE {scenario.pue:g}, utilisation "
             f"{scenario.utilisation:g}, host {scenario.host_power_w:g} W and {scenario.host_embodied_kg:g} kg a device."

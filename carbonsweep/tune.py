@@ -223,7 +223,8 @@ def _sweep(asked: Sweep, search: Search, folder: OutputFolder, address: str | No
 def _answer(asked: Sweep, folder: OutputFolder, *, complete: bool) -> bool:
     """Answer from the records of this sweep, write it and print it; whether anything is feasible."""
     from carbonsweep import exact, results, terminal
-    from carbonsweep.answer import answer, document
+    from carbonsweep.answer import answer
+    from carbonsweep.document import document
 
     records = asked.records(folder)
     found = answer(records, asked.question)

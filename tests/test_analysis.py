@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from carbonsweep import facts, results, tune
-from carbonsweep.answer import answer, document
+from carbonsweep.answer import answer
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.carbon.intensity import carbon_intensity
+from carbonsweep.document import document
 from carbonsweep.domain import Scenario, Slo
 from carbonsweep.records import OutputFolder
 from carbonsweep.results import ANSWER

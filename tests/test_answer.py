@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonsweep.answer import Answer, answer, counts, document, front_objectives
+from carbonsweep.answer import Answer, answer, counts, front_objectives
 from carbonsweep.bench.prompts import built_in_workload
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.carbon.footprint import footprint
 from carbonsweep.carbon.intensity import carbon_intensity
+from carbonsweep.document import document
 from carbonsweep.domain import EMBODIED_PRESETS, Configuration, Measurement, Scenario, Slo, TrialRecord
 from carbonsweep.errors import EnergyUnknown, NothingMeasured
 from carbonsweep.pareto import dominates

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"trial"}), False),
     (frozenset({"search"}), False),
     (frozenset({"answer"}), False),
-    (frozenset({"exact", "figures", "results", "claims"}), True),
+    (frozenset({"exact", "document", "figures", "results", "claims"}), True),
     (frozenset({"options", "inputs", "benches", "terminal", "footing", "html_page"}), True),
     (frozenset({"tune", "measure", "plan", "price", "report", "explain", "node", "calibrate"}), False),
     (frozenset({"__main__", "__init__"}), False),

@@ -9,6 +9,7 @@ import pytest
 
 from carbonsweep import answer, inputs, results
 from carbonsweep.bench.roofline import RooflineBench
+from carbonsweep.document import document
 from carbonsweep.records import OutputFolder
 from carbonsweep.search.space import space
 from carbonsweep.trial import trial
@@ -35,7 +36,7 @@ def home(tmp_path: Path) -> Path:
             folder.append(record)
         found = answer.answer(records, asked)
         notes = {"records": [r.key for r in records]}
-        results.write(folder.folder, found, results.plain(answer.document(found, notes=notes)))
+        results.write(folder.folder, found, results.plain(document(found, notes=notes)))
     return tmp_path
 
 

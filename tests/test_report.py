@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from carbonsweep import results
-from carbonsweep.answer import answer, document
+from carbonsweep.answer import answer
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.carbon.intensity import carbon_intensity
+from carbonsweep.document import document
 from carbonsweep.domain import Device, Energy, Scenario, Slo, TrialRecord
 from carbonsweep.records import RECORDS, Damaged, OutputFolder
 from carbonsweep.report import command, page

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from carbonsweep import results
-from carbonsweep.answer import Answer, answer, document
+from carbonsweep.answer import Answer, answer
 from carbonsweep.carbon.intensity import carbon_intensity
+from carbonsweep.document import document
 from carbonsweep.domain import Scenario, Slo, TrialRecord
 from carbonsweep.errors import BadInput
 from carbonsweep.records import RECORDS, OutputFolder, encode

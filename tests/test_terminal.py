@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonsweep import answer, inputs, terminal
+from carbonsweep.document import document
 from carbonsweep.domain import Slo, TrialRecord
 from carbonsweep.search.objectives import Question, objectives
 from tests.conftest import configuration, measurement, record
@@ -19,7 +20,7 @@ def question(*names: str, slo: Slo | None = None, region: str | None = "QC") -> 
 
 def printed(capsys: pytest.CaptureFixture[str], asked: Question, *records: TrialRecord) -> str:
     found = answer.answer(records, asked)
-    terminal.show_answer(found, answer.document(found))
+    terminal.show_answer(found, document(found))
     return capsys.readouterr().out
 
 
@@ -45,7 +46,7 @@ def test_seconds_below_one_are_milliseconds() -> None:
 def test_unknown_energy_is_said_and_never_zero(capsys: pytest.CaptureFixture[str]) -> None:
     blind = record(configuration(), measurement(prefill_j=None, decode_j=None))
     text = printed(capsys, question("latency"), blind)
-    assert "carbon          unknown: no meter read its energy" in text
+    assert "carbon          unknown: this measurement has no energy" in text
     assert "0 g" not in text
     assert "unknown: no --region given" in printed(capsys, question("latency", region=None), blind)
 
@@ -53,7 +54,7 @@ def test_unknown_energy_is_said_and_never_zero(capsys: pytest.CaptureFixture[str
 def test_the_distance_to_each_limit_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     # TTFT 0.5 s against 1 s: 50 % below.
     text = printed(capsys, question("carbon", slo=Slo(ttft_s=1.0)), record(configuration(), measurement(ttft_s=0.5)))
-    assert "TTFT            500 ms, 50.0% below the limit of 1 s" in text
+    assert "TTFT            500 ms (500 ms to 500 ms), 50.0% below the limit of 1 s" in text
 
 
 def test_with_nothing_feasible_the_misses_are_printed_and_no_best(capsys: pytest.CaptureFixture[str]) -> None:
