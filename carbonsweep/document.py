@@ -15,12 +15,13 @@ from carbonsweep.search.objectives import Question
 def document(answer: Answer, *, regret: float | None = None, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The answer as plain JSON values; `notes` adds top-level keys (space, study, counts)."""
     question = answer.question
-    scenario = dataclasses.asdict(question.scenario)
+    scenario, intensity = dataclasses.asdict(question.scenario), question.scenario.intensity
     return {
         "schema": 1,
-        "bench": sorted({c.measurement.bench for c in (*answer.feasible, *answer.infeasible)}),
-        "basis": list(answer.bases),
-        "region": None if question.scenario.intensity is None else dataclasses.asdict(question.scenario.intensity),
+        "bench": "+".join(sorted({c.measurement.bench for c in (*answer.feasible, *answer.infeasible)})) or None,
+        "basis": "+".join(answer.bases) or None,
+        "region": None if intensity is None else intensity.region,
+        "carbon_intensity": None if intensity is None else dataclasses.asdict(intensity),
         "objective": [o.name for o in question.objectives],
         "functional_unit": question.scenario.functional_unit,
         "slo": question.slo.limits(),

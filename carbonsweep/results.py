@@ -93,12 +93,12 @@ def load(folder: Path) -> Saved:
 
 
 def _question(document: Mapping[str, Any]) -> Question:
-    region = document["region"]
+    intensity = document["carbon_intensity"]
     scenario = msgspec.convert(
         {
             **document["scenario"],
             "functional_unit": document["functional_unit"],
-            "intensity": None if region is None else msgspec.convert(region, CarbonIntensity),
+            "intensity": None if intensity is None else msgspec.convert(intensity, CarbonIntensity),
         },
         Scenario,
     )

@@ -21,14 +21,14 @@ def test_it_answers_without_writing_anything(tmp_path: Path) -> None:
 def test_json_is_the_answer_and_nothing_else(tmp_path: Path) -> None:
     process = run("plan", "--region", "DE", "--gpus", "T4,L4,H100", "--engine", "healthy", "--json", home=tmp_path)
     document = json.loads(process.stdout)
-    assert document["region"]["g_per_kwh"] == 366.8  # Electricity Maps, DE, life-cycle mean of 2023
+    assert document["carbon_intensity"]["g_per_kwh"] == 366.8  # Electricity Maps, DE, life-cycle mean of 2023
     assert document["scenario"]["embodied"] == "act"  # the paper's preset has no L4
     assert document["regret"] == 0
 
 
 def test_the_direct_intensity_is_another_row_of_the_same_grid(tmp_path: Path) -> None:
     process = run("plan", "--region", "CA-QC", "--intensity-basis", "direct", "--json", home=tmp_path)
-    assert json.loads(process.stdout)["region"]["g_per_kwh"] == 1.7
+    assert json.loads(process.stdout)["carbon_intensity"]["g_per_kwh"] == 1.7
 
 
 def test_a_terminal_without_the_letter_mu_still_gets_the_answer(tmp_path: Path) -> None:

@@ -78,9 +78,11 @@ def test_limits_can_be_lifted(home: Path) -> None:
 def test_the_other_basis_of_the_sweeps_own_region_needs_no_region(home: Path) -> None:
     before = priced(home, "--region", "DE")
     (home / "out" / "answer.json").write_text(
-        json.dumps({**json.loads((home / "out" / "answer.json").read_text()), "region": before["region"]})
+        json.dumps(
+            {**json.loads((home / "out" / "answer.json").read_text()), "carbon_intensity": before["carbon_intensity"]}
+        )
     )
-    region = priced(home, "--intensity-basis", "direct")["region"]
+    region = priced(home, "--intensity-basis", "direct")["carbon_intensity"]
     assert isinstance(region, dict)
     assert (region["region"], region["g_per_kwh"]) == ("DE", 307.6)  # Electricity Maps, direct mean of 2023
 

@@ -168,7 +168,7 @@ def test_an_answer_that_is_a_folder_is_bad_input(tmp_path: Path) -> None:
         {"scenario": {"lifetime_s": -1.0, "embodied": "act"}},
         {"slo": {"ttft_s": "soon"}},
         {"slo": {"ttft_s": 0}},
-        {"region": {"g_per_kwh": 1.0}},
+        {"carbon_intensity": {"g_per_kwh": 1.0}},
         {"objective": ["fame"]},
         {"objective": []},
         {"objective": 3},
