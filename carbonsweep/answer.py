@@ -112,10 +112,11 @@ def answer(records: Iterable[TrialRecord], question: Question) -> Answer:
     """
     listed = tuple(records)
     measured = [record for record in listed if record.measurement is not None]
-    unpriced = [(record, why) for record in measured if (why := question.lacks(record)) is not None]
+    judged = [(record, question.lacks(record)) for record in measured]
+    unpriced = tuple((record, why) for record, why in judged if why is not None)
     if unpriced and len(unpriced) == len(measured):
         raise EnergyUnknown(unpriced[0][1])
-    candidates = [candidate(record, question) for record in measured if question.lacks(record) is None]
+    candidates = [candidate(record, question) for record, why in judged if why is None]
     refused = tuple(record for record in listed if record.measurement is None)
     if not candidates and all(record.refusal is not None and record.refusal.kind == "failed" for record in refused):
         reasons = sorted({record.refusal.reason for record in refused if record.refusal is not None})
@@ -132,7 +133,7 @@ def answer(records: Iterable[TrialRecord], question: Question) -> Answer:
         feasible=feasible,
         infeasible=tuple(c for c in ranked if not c.is_feasible),
         refused=refused,
-        unpriced=tuple(unpriced),
+        unpriced=unpriced,
         front=tuple(feasible[i] for i in kept),
         front_objectives=axes,
         hypervolume=None if reference is None else hypervolume([points[i] for i in kept], reference),

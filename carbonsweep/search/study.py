@@ -96,12 +96,8 @@ class Search:
         if not self.remaining:
             return None
         for _ in range(ATTEMPTS):
-            asked = self.study.ask(self._distributions)
-            configuration = Configuration(**asked.params)
-            if not self._is_taken(configuration):
-                self._running[configuration] = asked
+            if (configuration := self._ask()) is not None:
                 return configuration
-            self._pass_over(asked, configuration)
         return self._enqueue_untried()
 
     def tell(self, record: TrialRecord) -> None:
@@ -166,13 +162,20 @@ class Search:
         if not untried:
             return None
         self.study.enqueue_trial(_params(self._random.choice(untried)))
-        while True:  # until the queue reaches it: an earlier sweep may have left some there
-            asked = self.study.ask(self._distributions)
-            configuration = Configuration(**asked.params)
-            if not self._is_taken(configuration):
-                self._running[configuration] = asked
-                return configuration
+        # Until the queue reaches it: an earlier sweep may have left some there.
+        while (configuration := self._ask()) is None:
+            pass
+        return configuration
+
+    def _ask(self) -> Configuration | None:
+        """The sampler's next configuration, now running; None where it is taken already, and told again."""
+        asked = self.study.ask(self._distributions)
+        configuration = Configuration(**asked.params)
+        if self._is_taken(configuration):
             self._pass_over(asked, configuration)
+            return None
+        self._running[configuration] = asked
+        return configuration
 
     def _pass_over(self, asked: optuna.Trial, configuration: Configuration) -> None:
         """Known already: the sampler is told again, so that it moves on; in flight or failed: nothing is known."""

@@ -178,10 +178,11 @@ def _largest(resource: str) -> float:
 
 def _require_room(search: Search, bench: Bench) -> None:
     """Refuse trials that no node could ever start. Raises BadInput; Tune would keep them pending for ever."""
-    for configuration in search.space.configurations():
+    # What a trial asks for depends on its GPUs alone: one question to the cluster for each choice of them.
+    choices = {(c.gpu, c.gpu_count): c for c in search.space.configurations()}
+    for configuration in choices.values():
         for resource, needed in _resources(configuration, bench).bundles[0].items():
-            if needed > _largest(resource):
-                most = _largest(resource)
+            if needed > (most := _largest(resource)):
                 raise BadInput(f"{configuration} needs {needed:g} {resource}, and no node has more than {most:g}")
 
 
