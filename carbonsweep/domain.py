@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal
 
+from carbonsweep.evidence import Evidence
+
 Dtype = Literal["fp32", "bf16", "fp16"]
 DTYPE_BYTES: Final[Mapping[Dtype, int]] = {"fp32": 4, "bf16": 2, "fp16": 2}
 
@@ -27,8 +29,8 @@ RefusalKind = Literal["does-not-fit", "unsupported", "failed"]
 class Workload:
     """What is served: a prompt set and a fixed output length.
 
-    `prompt_tokens` holds one length per prompt, counted by `token_basis`; `prompts` the texts, or None where only the
-    lengths are known. Raises ValueError for an empty set, a length below 1, or fewer than 2 output tokens (one output
+    `prompt_tokens` holds one length per prompt, counted by `token_basis`; `prompts` the texts as they are sent, or None
+    where only the lengths are known; `template` names what was put around them. Raises ValueError for an empty set, a length below 1, or fewer than 2 output tokens (one output
     token has no decode step, hence no TPOT).
     """
 
@@ -38,6 +40,7 @@ class Workload:
     token_basis: str
     output_tokens: int
     seed: int = 0
+    template: str = "none"
 
     def __post_init__(self) -> None:
         if not self.prompt_tokens or min(self.prompt_tokens) < 1:
@@ -73,6 +76,7 @@ class Workload:
             token_basis=self.token_basis,
             output_tokens=self.output_tokens,
             seed=self.seed,
+            template=self.template,
         )
 
 
@@ -87,6 +91,7 @@ class WorkloadSummary:
     token_basis: str
     output_tokens: int
     seed: int
+    template: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -116,16 +121,21 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyEstimate:
-    """One meter's view of a window: joules, where from, and which quantity that is."""
+    """One meter's view of a phase: joules, where from, which quantity that is, and the bound of the meter alone.
+
+    The bound holds for every window, repeats aside; None where the meter claims none.
+    """
 
     joules: float
     source: str
     semantics: str
+    low_j: float | None = None
+    high_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """Joules of one phase, over all its GPUs, with the 95 % interval `low_j..high_j`.
+    """Joules of one phase, over all its GPUs, with the 95 % interval `low_j..high_j`: of repeats and meter together.
 
     `estimates` are all meters' views, `gates` the validity checks that failed (none: empty).
     """
@@ -151,6 +161,7 @@ class PhaseMeasurement:
 
     `tokens` are real ones (prompt tokens in prefill, output tokens in decode), `padded_tokens` what was computed.
     `repeats` is 0 for a model. `energy` is None where it is unknown. `occupied_s` is how long the GPUs were taken.
+    `host_energy` is that of the CPU and its memory meanwhile, where a meter reads it: kept, never priced.
     """
 
     tokens: float
@@ -163,6 +174,7 @@ class PhaseMeasurement:
     gpu: str
     gpu_count: int
     occupied_s: float
+    host_energy: Energy | None = None
 
     def __post_init__(self) -> None:
         _require_positive(
@@ -212,7 +224,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a bench found for one batch of one configuration; `idle_w` is over all its GPUs, model loaded."""
+    """What a bench found for one batch of one configuration; `idle_w` is over all its GPUs, model loaded.
+
+    `evidence` is what stands behind a measured one; a model has none.
+    """
 
     prefill: PhaseMeasurement
     decode: PhaseMeasurement
@@ -226,6 +241,7 @@ class Measurement:
     device: Device | None = None
     transfer: Transfer | None = None
     notes: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.output_tokens < 2:

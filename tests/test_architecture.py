@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "carbonsweep"
 # From the ground up. A file imports from lower floors and from its own room (folder); on floors of several rooms where
 # `neighbours` is False, the rooms do not know each other.
 FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
-    (frozenset({"units", "errors", "domain", "pareto"}), False),
+    (frozenset({"units", "errors", "evidence", "pareto"}), False),
+    (frozenset({"domain"}), False),
     (frozenset({"facts"}), False),
     (frozenset({"carbon", "bench", "records"}), False),
     (frozenset({"trial"}), False),
@@ -47,7 +48,7 @@ HOMES = {
 
 LONGEST_FILE = 300
 LONGEST_FILES = {
-    "domain.py": 425,  # the vocabulary: 20 values, read from top to bottom
+    "domain.py": 450,  # the vocabulary: 20 values, read from top to bottom
 }
 LONGEST_FUNCTION = 60
 FORBIDDEN_FILES = {
