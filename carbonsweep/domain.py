@@ -30,8 +30,8 @@ class Workload:
     """What is served: a prompt set and a fixed output length.
 
     `prompt_tokens` holds one length per prompt, counted by `token_basis`; `prompts` the texts as they are sent, or None
-    where only the lengths are known; `template` names what was put around them. Raises ValueError for an empty set, a length below 1, or fewer than 2 output tokens (one output
-    token has no decode step, hence no TPOT).
+    where only the lengths are known; `template` names what was put around them. Raises ValueError for an empty set, a
+    length below 1, or fewer than 2 output tokens (one output token has no decode step, hence no TPOT).
     """
 
     name: str
