@@ -11,6 +11,7 @@ from carbonsweep import options
 
 COMMANDS: Final = {
     "tune": "Find the best configuration by trials through Ray Tune and Optuna.",
+    "measure": "Measure configurations on this machine, without Ray, and print the evidence.",
     "plan": "The exact best configuration over the modelled space, without Ray.",
     "price": "Price a sweep's records under another scenario.",
     "report": "Write a sweep's answer as one HTML page.",

@@ -11,6 +11,11 @@ CarbonsweepError                 exit code
     ├── DoesNotFit                   the bytes needed and the bytes there
     ├── Unsupported                  the hardware cannot do it (bf16 on a T4)
     └── BenchFailed                  anything else, with its reason
+        ├── ServerGone               nobody answers at the endpoint, or the connection was cut before an answer
+        ├── ServerRefused            the server said no, with its status and its words
+        ├── StreamBroken             an answer that stalled, was cut short, or makes no sense
+        ├── WrongTokenCount          more or fewer tokens than were asked for
+        └── NoFixedLength            no known way makes this server write as many tokens as asked
 """
 
 from __future__ import annotations
@@ -97,6 +102,33 @@ class Unsupported(BenchError):
 
 class BenchFailed(BenchError):
     """The measurement broke; the message is the reason."""
+
+
+class ServerGone(BenchFailed):
+    """Nobody answers at the endpoint, or the connection was cut before an answer began."""
+
+
+class ServerRefused(BenchFailed):
+    """The server said no; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status, self.message = status, message
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[ServerRefused], tuple[int, str]]:
+        return type(self), (self.status, self.message)
+
+
+class StreamBroken(BenchFailed):
+    """An answer that stalled, was cut short, or makes no sense."""
+
+
+class WrongTokenCount(BenchFailed):
+    """The server wrote more or fewer tokens than were asked for, or contradicts itself about how many."""
+
+
+class NoFixedLength(BenchFailed):
+    """No known way makes this server write exactly as many tokens as asked, so its phases cannot be compared."""
 
 
 def closest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

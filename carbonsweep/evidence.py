@@ -76,13 +76,19 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """One device before and after its windows; `most_w` is the highest power any sample showed."""
+    """One device before its first and after its last window.
+
+    `most_w` and `most_temperature_c` are the highest that any sample showed, `throttled_by` what slowed it down at any
+    time in between.
+    """
 
     device: str
     before: DeviceState
     after: DeviceState
     power_cap_w: float | None
     most_w: float | None
+    most_temperature_c: float | None = None
+    throttled_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
 from carbonsweep.carbon.embodied import choose_preset
@@ -27,13 +26,25 @@ def modelled_engines(engine: tuple[str, ...] | None) -> tuple[str, ...]:
     return tuple(engine_key(name) for name in engine or ("paper",))
 
 
-def workload(*, prompts: Path | None, output_tokens: int, seed: int) -> Workload:
-    """The built-in prompts or those of a file. Raises BadInput for a file that cannot be used."""
-    from carbonsweep.bench.prompts import built_in_workload, prompt_file_workload
+def workload(
+    *, prompts: str | None, output_tokens: int, seed: int, prompt_format: str = "auto", template: str = "none"
+) -> Workload:
+    """The built-in prompts, those of a file that exists, or those of a data set on the hub.
+
+    Raises BadInput for a file or a set that cannot be used, and for a format without one.
+    """
+    from carbonsweep import terminal
+    from carbonsweep.bench.prompts import built_in_workload, prompt_workload, takes_a_while
 
     if prompts is None:
-        return built_in_workload(output_tokens, seed)
-    return prompt_file_workload(prompts, output_tokens, seed)
+        if prompt_format != "auto":
+            raise BadInput(
+                f"--prompt-format {prompt_format} is about prompts of yours: name a file or hub id (--prompts)"
+            )
+        return built_in_workload(output_tokens, seed, template)
+    if takes_a_while(prompts):
+        terminal.warn(f"Reading the prompts {prompts!r}.")
+    return prompt_workload(prompts, output_tokens, seed, prompt_format=prompt_format, template=template)
 
 
 def question(

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
+from carbonsweep.bench.prompt_formats import PROMPT_FORMATS, TEMPLATES
 from carbonsweep.domain import EMBODIED_PRESETS
 from carbonsweep.errors import EXIT_INTERRUPTED, BadInput, CarbonsweepError, closest
 
@@ -189,7 +190,24 @@ def workload_options(command: Command) -> Command:
     return _apply(
         command,
         click.option(
-            "--prompts", type=click.Path(path_type=Path), help="Prompt file in Alpaca format. [default: a built-in set]"
+            "--prompts",
+            metavar="PATH|HUB_ID",
+            help="Prompt file (.json, .jsonl, .csv, .txt, .parquet), or a data set on the hub: org/name or "
+            "org/name:split. [default: a built-in set]",
+        ),
+        click.option(
+            "--prompt-format",
+            type=click.Choice(PROMPT_FORMATS),
+            default="auto",
+            show_default=True,
+            help="Of --prompts: Alpaca, ShareGPT (its first human turns), plain; auto goes by the columns.",
+        ),
+        click.option(
+            "--template",
+            type=click.Choice(TEMPLATES),
+            default="none",
+            show_default=True,
+            help="Text around each prompt: none, or the one Alpaca was trained with.",
         ),
         click.option(
             "--output-tokens", type=click.IntRange(2, 2**17), default=150, show_default=True, help="Tokens per answer."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -43,7 +42,9 @@ def command(
     batch_sizes: tuple[int, ...],
     dtypes: tuple[str, ...] | None,
     engine: tuple[str, ...] | None,
-    prompts: Path | None,
+    prompts: str | None,
+    prompt_format: str,
+    template: str,
     output_tokens: int,
     seed: int,
     as_json: bool,
@@ -71,7 +72,9 @@ def command(
         slo_latency=slo_latency,
         scenario=inputs.scenario(scenario_options, searched.gpus),
     )
-    workload = inputs.workload(prompts=prompts, output_tokens=output_tokens, seed=seed)
+    workload = inputs.workload(
+        prompts=prompts, prompt_format=prompt_format, template=template, output_tokens=output_tokens, seed=seed
+    )
     planned = exact.plan(searched, workload, question)
     found = answer.answer(exact.shown(planned, workload, question), question)
     written = document(found, regret=0.0, notes={"counts": planned.counts(), "configurations": searched.size})

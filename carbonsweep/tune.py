@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,27 +37,32 @@ class Sweep:
     name: str
 
     def known(self, folder: OutputFolder) -> dict[Configuration, TrialRecord]:
-        """The reusable record of each configuration; a failure, of trial or meter, is none: it is tried again."""
+        """The reusable record of each configuration; a failure, of trial or meter, is none: it is tried again.
+
+        Those of other batch sizes are among them: one that does not fit tells of the larger ones.
+        """
         from carbonsweep.records import is_failure
 
         return {
             record.configuration: record
-            for record in self.records(folder)
+            for record in self._matching(folder)
             if not is_failure(record) and self.question.lacks(record) is None
         }
 
     def records(self, folder: OutputFolder) -> list[TrialRecord]:
         """Every record of this sweep in the folder, failures included, in the order of configurations."""
-        from carbonsweep.domain import record_key
-
-        workload = self.workload.summary()
-        mine = (
-            record
-            for record in folder.records.values()
-            if record.configuration in self.space
-            and record.key == record_key(record.configuration, workload, self.bench.identity(record.configuration))
-        )
+        mine = (record for record in self._matching(folder) if record.configuration in self.space)
         return sorted(mine, key=lambda record: record.configuration)
+
+    @property
+    def loads_weights(self) -> bool:
+        """Whether another model costs time: a model of a device has no weights."""
+        return self.bench.identity(next(self.space.configurations())).basis == "measured"
+
+    def _matching(self, folder: OutputFolder) -> Iterator[TrialRecord]:
+        from carbonsweep.search.reuse import matching_records
+
+        return matching_records(folder.records.values(), self.space, self.bench, self.workload)
 
 
 @click.command(
@@ -100,7 +106,9 @@ def command(
     batch_sizes: tuple[int, ...],
     dtypes: tuple[str, ...] | None,
     engine: tuple[str, ...] | None,
-    prompts: Path | None,
+    prompts: str | None,
+    prompt_format: str,
+    template: str,
     output_tokens: int,
     seed: int,
     bench: str,
@@ -134,7 +142,9 @@ def command(
         scenario=inputs.scenario(scenario_options, searched.gpus),
     )
     benches.require_energy(chosen.bench, searched, question)
-    workload = inputs.workload(prompts=prompts, output_tokens=output_tokens, seed=seed)
+    workload = inputs.workload(
+        prompts=prompts, prompt_format=prompt_format, template=template, output_tokens=output_tokens, seed=seed
+    )
     name = study_name(
         searched, question, workload.summary().digest, map(chosen.bench.identity, searched.configurations())
     )
@@ -183,6 +193,7 @@ def _run(asked: Sweep, *, out: Path, trials: int, seed: int, address: str | None
             seed=seed,
             known=asked.known(folder),
             storage=journal(folder.folder),
+            loads_weights=asked.loads_weights,
         )
         terminal.say(
             f"Space: {asked.space.size} configurations; {search.told} known from before, {search.remaining} to run; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,30 @@ def test_engines_are_looked_up_and_the_papers_is_the_default() -> None:
     assert inputs.modelled_engines(("Healthy", "PAPER")) == ("healthy", "paper")
     with pytest.raises(UnknownFact, match="healthy"):
         inputs.modelled_engines(("helthy",))
+
+
+def test_prompts_are_built_in_unless_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built_in = inputs.workload(prompts=None, output_tokens=150, seed=0)
+    assert (built_in.name, built_in.template, built_in.output_tokens) == ("built-in", "none", 150)
+    file = tmp_path / "prompts.txt"
+    file.write_text("Describe the sea.\n", encoding="utf-8")
+    given = inputs.workload(prompts=str(file), output_tokens=150, seed=0, prompt_format="plain", template="alpaca")
+    assert given.prompts is not None
+    assert "### Instruction:\nDescribe the sea.\n\n### Response:" in given.prompts[0]
+    assert (given.name, given.template) == ("prompts.txt", "alpaca")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_template_fits_the_built_in_prompts_and_a_format_needs_prompts_to_describe() -> None:
+    assert inputs.workload(prompts=None, output_tokens=150, seed=0, template="alpaca").template == "alpaca"
+    with pytest.raises(BadInput, match="--prompt-format plain is about prompts of yours"):
+        inputs.workload(prompts=None, output_tokens=150, seed=0, prompt_format="plain")
+
+
+def test_a_large_file_is_announced_before_it_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    large = tmp_path / "large.parquet"
+    with large.open("wb") as file:
+        file.truncate(100_000_000)  # nothing but zeros: no Parquet file
+    with pytest.raises(BadInput, match="is no Parquet file"):
+        inputs.workload(prompts=str(large), output_tokens=150, seed=0)
+    assert capsys.readouterr().err == f"Reading the prompts {str(large)!r}.\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 import pytest
 from hypothesis import given
@@ -80,3 +83,47 @@ def test_a_commands_return_value_is_its_exit_code() -> None:
 def test_help_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert end(click.Command("x"), "--help") == 0
     assert "Usage" in capsys.readouterr().out
+
+
+def workload_asked(*arguments: str) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+
+    @options.experiment_option
+    @options.workload_options
+    def take(**given: Any) -> None:
+        asked.update(given)
+
+    end(click.command()(take), *arguments)
+    return asked
+
+
+def test_the_workload_is_the_built_in_one_of_150_tokens_unless_asked_otherwise() -> None:
+    defaults = {"prompts": None, "prompt_format": "auto", "template": "none", "output_tokens": 150, "seed": 0}
+    assert workload_asked() == defaults
+    given = workload_asked("--prompts", "tatsu-lab/alpaca:train", "--prompt-format", "alpaca", "--template", "alpaca")
+    assert given == {**defaults, "prompts": "tatsu-lab/alpaca:train", "prompt_format": "alpaca", "template": "alpaca"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--prompt-format", "json"), "'json' is not one of 'auto', 'alpaca', 'sharegpt', 'plain'"),
+        (("--template", "llama"), "'llama' is not one of 'none', 'alpaca'"),
+        (("--output-tokens", "1"), "1 is not in the range 2<=x<=131072"),
+    ],
+)
+def test_a_refused_workload_option_is_told_what_would_be_valid(
+    arguments: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert workload_asked(*arguments) == {}
+    assert text in capsys.readouterr().err
+
+
+def test_an_experiment_names_prompts_and_template_as_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "question.toml"
+    file.write_text('prompts = "set.jsonl"\nprompt-format = "plain"\ntemplate = "alpaca"\n', encoding="utf-8")
+    asked = workload_asked("--experiment", str(file))
+    assert (asked["prompts"], asked["prompt_format"], asked["template"]) == ("set.jsonl", "plain", "alpaca")
+    file.write_text("prompts = 5\n", encoding="utf-8")
+    assert workload_asked("--experiment", str(file)) == {}
+    assert "prompts is 5, expected a text in quotes" in capsys.readouterr().err

@@ -6,6 +6,7 @@ one token after it, greedy, never stopped by an end token. Torch and transformer
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,10 +45,18 @@ class RewindingRun:
 
     def decode(self) -> None:
         """The steps after token 1, from the cache as prefill left it."""
+        self.decode_some(self.steps)
+
+    def decode_some(self, steps: int) -> None:
+        """Its first `steps` steps, or all where there are fewer."""
         surplus = self.cache.get_seq_length() - self.batch.ids.shape[1]
         if surplus:
             self.cache.crop(-surplus)
-        decode(self.model, self.batch, self.first, self.cache, self.steps)
+        decode(self.model, self.batch, self.first, self.cache, min(steps, self.steps))
+
+    def forget(self) -> None:
+        """Let go of the KV cache: one batch is in memory at a time."""
+        self.first = self.cache = None
 
 
 def prefill(model: Any, batch: Batch) -> tuple[torch.Tensor, Any]:
@@ -147,3 +156,12 @@ def refuse_beyond_context(inputs: Sequence[Batch], workload: Workload, model: La
             f"a prompt of {longest} tokens and {workload.output_tokens} output tokens exceed "
             f"the context of {model.key}, {model.context_tokens} tokens"
         )
+
+
+def batches_digest(inputs: Sequence[Batch]) -> str:
+    """16 hexadecimal digits of the token ids of every batch, in their order: what was really run."""
+    hashed = hashlib.sha256()
+    for batch in inputs:
+        hashed.update(repr(tuple(batch.ids.shape)).encode())
+        hashed.update((batch.ids * batch.mask).cpu().numpy().tobytes())
+    return hashed.hexdigest()[:16]

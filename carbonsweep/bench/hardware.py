@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from carbonsweep import facts
-from carbonsweep.bench.power.nvml import EnergyCounter, PresentGpu, has_energy_counter, present_gpus
-from carbonsweep.bench.power.window import Meter
+from carbonsweep.bench.power.nvml import PresentGpu, present_gpus
 from carbonsweep.domain import Configuration, Device
 from carbonsweep.errors import BenchFailed, DoesNotFit, Unsupported
 from carbonsweep.facts import CPU
@@ -35,41 +34,36 @@ CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a trial runs and what meters it, None where nothing does; `unmetered` says why a GPU has no meter."""
+    """Where a trial runs."""
 
     torch_device: str
     device: Device
-    meter: Meter | None
-    unmetered: str | None = None
 
 
-def cpu_place(threads: int, meter: Meter | None) -> Place:
+def cpu_place(threads: int) -> Place:
     """The processor, whose work runs on this many threads from now on."""
     import torch
 
     torch.set_num_threads(threads)
-    return Place(torch_device="cpu", device=Device(name=cpu_name(threads)), meter=meter)
+    return Place(torch_device="cpu", device=Device(name=cpu_name(threads)))
 
 
-def gpu_place(configuration: Configuration, meter: Meter | None) -> Place:
-    """The GPU of the configuration's kind; `meter` None means its own energy counter, if it has one.
-
-    Raises UnknownFact for a kind no table has, Unsupported where it has no such dtype, and what `cuda_device` raises.
-    """
-    gpu = facts.gpu(configuration.gpu)
-    if configuration.dtype not in gpu.peak_flop_per_s:
-        raise Unsupported(f"{gpu.key} has no {configuration.dtype}; it has {', '.join(gpu.peak_flop_per_s)}")
-    index, present = cuda_device(gpu.key)
+def gpu_place(configuration: Configuration) -> Place:
+    """The GPU of the configuration's kind. Raises what `cuda_device` raises."""
+    index, present = cuda_device(facts.gpu(configuration.gpu).key)
     device = Device(
         name=present.product_name, uuid=present.uuid, driver=present.driver, power_cap_w=present.power_cap_w
     )
-    torch_device = f"cuda:{index}"
-    if meter is None and not has_energy_counter(gpu):
-        reason = f"NVML counts joules from Volta on, and the {gpu.key} is {gpu.architecture}"
-        return Place(torch_device=torch_device, device=device, meter=None, unmetered=reason)
-    return Place(
-        torch_device=torch_device, device=device, meter=EnergyCounter(present.uuid) if meter is None else meter
-    )
+    return Place(torch_device=f"cuda:{index}", device=device)
+
+
+def refuse_dtype(configuration: Configuration) -> None:
+    """Raises Unsupported where the GPU has no such dtype, UnknownFact for a kind no table has."""
+    if configuration.gpu == CPU:
+        return
+    gpu = facts.gpu(configuration.gpu)
+    if configuration.dtype not in gpu.peak_flop_per_s:
+        raise Unsupported(f"{gpu.key} has no {configuration.dtype}; it has {', '.join(gpu.peak_flop_per_s)}")
 
 
 def cuda_device(kind: str) -> tuple[int, PresentGpu]:
@@ -83,6 +77,10 @@ def cuda_device(kind: str) -> tuple[int, PresentGpu]:
     if not any(gpu.kind == kind for gpu in present):
         there = ", ".join(gpu.kind or gpu.product_name for gpu in present) or "none"
         raise BenchFailed(f"no {kind} on this machine (GPUs here: {there})")
+    if all(gpu.mig for gpu in present if gpu.kind == kind):
+        raise BenchFailed(
+            f"the {kind} of this machine is cut into MIG slices, and a slice has no energy counter"
+        )
     if not torch.cuda.is_available():
         raise BenchFailed(f"torch {torch.__version__} cannot use the {kind} of this machine: it finds no CUDA")
     for index in range(torch.cuda.device_count()):

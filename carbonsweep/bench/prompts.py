@@ -1,6 +1,7 @@
-"""Prompt sets: the built-in one, a local file in Alpaca format, and the fixed batches a bench draws from them.
+"""The workloads a bench serves: built-in prompts, a file's, or a data set's; and the fixed batches drawn from them.
 
-A prompt is bare: the instruction and, on the next line, its input where it has one; no template around it.
+A prompt is bare (the instruction and, on the next line, its input where it has one) unless Alpaca's template is asked
+for. Lengths are counted or estimated for the SmolLM2 tokenizer; a bench with a tokenizer counts for itself.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import functools
 import itertools
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from carbonsweep.bench.prompt_files import file_rows
+from carbonsweep.bench.prompt_formats import Prompt, printable, prompts
+from carbonsweep.bench.prompt_hub import hub_rows, is_hub_id
 from carbonsweep.domain import Workload
 from carbonsweep.errors import BadInput
-from carbonsweep.units import BYTES_PER_GIB
 
 BYTES_PER_TOKEN: Final = 4.519
 """UTF-8 bytes per SmolLM2 token of English instructions, for lengths before a tokenizer has seen the text.
@@ -26,43 +29,56 @@ is right on that set; a single prompt is off by 3.0 tokens in the mean (mean abs
 Other languages need more tokens per byte.
 """
 
-LARGEST_FILE_BYTES: Final = BYTES_PER_GIB
-"""The whole Alpaca set has 23 MB; beyond this a file is taken for a mistake."""
-
-_FORMAT: Final = 'Alpaca format: a .json list or a .jsonl file of {"instruction": "...", "input": "..."}'
+SLOW_FILE_BYTES: Final = 2**26
+"""From here on reading takes seconds: 670 MB of ShareGPT conversations take about ten."""
 
 
-def built_in_workload(output_tokens: int, seed: int) -> Workload:
-    """The project's own prompts; they follow the length profile of bare Alpaca prompts (mean 19, median 15 tokens)."""
-    rows = _built_in_rows()
+def built_in_workload(output_tokens: int, seed: int, template: str = "none") -> Workload:
+    """The project's own prompts; they follow the length profile of bare Alpaca prompts (mean 19, median 15 tokens).
+
+    Raises BadInput for fewer than 2 `output_tokens`.
+    """
+    rows = [(_parted(row["prompt"]), row["tokens"]) for row in _built_in_rows()]
     return _workload(
         name="built-in",
-        prompts=tuple(row["prompt"] for row in rows),
-        tokens=tuple(row["tokens"] for row in rows),
+        prompts=tuple(prompt.text(template) for prompt, _ in rows),
+        tokens=tuple(tokens + prompt.template_tokens(template) for prompt, tokens in rows),
         token_basis="counted by the SmolLM2 tokenizer",
         output_tokens=output_tokens,
         seed=seed,
+        template=template,
     )
 
 
-def prompt_file_workload(path: str | Path, output_tokens: int, seed: int) -> Workload:
-    """The prompts of a local file in Alpaca format; keys other than instruction and input are ignored.
+def prompt_workload(
+    source: str, output_tokens: int, seed: int, *, prompt_format: str = "auto", template: str = "none"
+) -> Workload:
+    """The prompts of a path that exists, else of the data set `source` (org/name or org/name:split) on the hub.
 
-    Lengths are estimates from bytes; a bench with a tokenizer counts for itself. Raises BadInput, one line naming the
-    file and what would be valid.
+    Raises BadInput as `prompt_file_workload` does, and where the data set cannot be had.
+    """
+    if not is_hub_id(source) or _size_bytes(source) is not None:
+        return prompt_file_workload(source, output_tokens, seed, prompt_format=prompt_format, template=template)
+    rows, name = hub_rows(source)
+    return _estimated(name, prompts(rows, prompt_format, template), output_tokens, seed, template)
+
+
+def prompt_file_workload(
+    path: str | Path, output_tokens: int, seed: int, *, prompt_format: str = "auto", template: str = "none"
+) -> Workload:
+    """The prompts of a local .json, .jsonl, .csv, .txt or .parquet file, in one of the `prompt_formats`.
+
+    Lengths are estimates from bytes. Raises BadInput, one line naming the file and what would be valid.
     """
     path = Path(path)
-    prompts = tuple(_prompts(path, _rows(path, _text(path))))
-    if not prompts:
-        _refuse(path, "has no usable prompt", 'at least one row whose "instruction" is not blank')
-    return _workload(
-        name=path.name,
-        prompts=prompts,
-        tokens=tuple(estimated_tokens(prompt) for prompt in prompts),
-        token_basis=f"estimated at {BYTES_PER_TOKEN} bytes per token",
-        output_tokens=output_tokens,
-        seed=seed,
-    )
+    found = prompts(file_rows(path), prompt_format, template)
+    return _estimated(path.name, found, output_tokens, seed, template)
+
+
+def takes_a_while(source: str) -> bool:
+    """Whether a person should be told that `source` is being read: it comes from the hub, or is a large file."""
+    size_bytes = _size_bytes(source)
+    return is_hub_id(source) if size_bytes is None else size_bytes > SLOW_FILE_BYTES
 
 
 def estimated_tokens(prompt: str) -> int:
@@ -86,87 +102,59 @@ def _shuffled_forever(workload: Workload) -> Iterator[int]:
         yield from order
 
 
+def _size_bytes(path: str) -> int | None:
+    """None where there is no such path, or none that may be looked at."""
+    try:
+        return Path(path).stat().st_size
+    except (OSError, ValueError):
+        return None
+
+
+def _estimated(name: str, found: Sequence[Prompt], output_tokens: int, seed: int, template: str) -> Workload:
+    estimate = f"estimated at {BYTES_PER_TOKEN} bytes per token"
+    return _workload(
+        name=name,
+        prompts=tuple(prompt.text(template) for prompt in found),
+        tokens=tuple(estimated_tokens(prompt.bare) + prompt.template_tokens(template) for prompt in found),
+        token_basis=estimate if template == "none" else f"{estimate}, the template counted by the SmolLM2 tokenizer",
+        output_tokens=output_tokens,
+        seed=seed,
+        template=template,
+    )
+
+
 def _workload(
-    *, name: str, prompts: tuple[str, ...], tokens: tuple[int, ...], token_basis: str, output_tokens: int, seed: int
+    *,
+    name: str,
+    prompts: tuple[str, ...],
+    tokens: tuple[int, ...],
+    token_basis: str,
+    output_tokens: int,
+    seed: int,
+    template: str,
 ) -> Workload:
     try:
         return Workload(
-            name=name,
+            # A file name may hold anything; this one is printed, and written as UTF-8.
+            name=printable(name),
             prompts=prompts,
             prompt_tokens=tokens,
             token_basis=token_basis,
             output_tokens=output_tokens,
             seed=seed,
+            template=template,
         )
     except ValueError as error:
         raise BadInput(str(error)) from error
+
+
+def _parted(prompt: str) -> Prompt:
+    """A built-in prompt: its instruction is one line, its input all that follows."""
+    instruction, _, context = prompt.partition("\n")
+    return Prompt(instruction, context)
 
 
 @functools.cache
 def _built_in_rows() -> Sequence[dict[str, Any]]:
     text = files("carbonsweep.bench").joinpath("prompts.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
-
-
-def _text(path: Path) -> str:
-    """The file's text, or BadInput."""
-    if path.suffix not in (".json", ".jsonl"):
-        _refuse(path, "ends neither in .json nor in .jsonl", _FORMAT)
-    try:
-        if not path.exists():
-            _refuse(path, "is not there", _FORMAT)
-        if not path.is_file():
-            _refuse(path, "is not a file", _FORMAT)
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            _refuse(path, f"has {path.stat().st_size:,} bytes", f"at most {LARGEST_FILE_BYTES:,.0f}, such as a sample")
-        # -sig: editors on some systems put a byte order mark before UTF-8.
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        _refuse(path, f"cannot be read ({error.strerror})", "a file this user may read")
-    except UnicodeDecodeError as error:
-        _refuse(path, f"is not UTF-8 (byte {error.start})", _FORMAT)
-    if not text.strip():
-        _refuse(path, "is empty", _FORMAT)
-    return text
-
-
-def _rows(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    """Each row with the place it was found at."""
-    if path.suffix == ".jsonl":
-        # Not splitlines(): that also cuts at U+2028, which JSON allows inside a string.
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                yield f"line {number}", _json(path, line, first_line=number)
-        return
-    rows = _json(path, text, first_line=1)
-    if not isinstance(rows, list):
-        _refuse(path, f"holds a JSON {type(rows).__name__} where a list belongs", _FORMAT)
-    yield from ((f"row {number}", row) for number, row in enumerate(rows, 1))
-
-
-def _json(path: Path, text: str, *, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        _refuse(path, f"is not JSON at line {first_line + error.lineno - 1} ({error.msg})", _FORMAT)
-    except (ValueError, RecursionError) as error:
-        _refuse(path, f"holds JSON that cannot be read ({error})", _FORMAT)
-
-
-def _prompts(path: Path, rows: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    """Bare prompts; rows with a blank instruction are passed over."""
-    for place, row in rows:
-        if not isinstance(row, dict) or "instruction" not in row:
-            _refuse(path, f'has no "instruction" at {place}', _FORMAT)
-        instruction, context = row["instruction"], row.get("input") or ""
-        if not isinstance(instruction, str) or not isinstance(context, str):
-            _refuse(path, f'has an "instruction" or "input" that is no text at {place}', _FORMAT)
-        prompt = "\n".join(part.strip() for part in (instruction, context) if part.strip())
-        if any("\ud800" <= character <= "\udfff" for character in prompt):
-            _refuse(path, f"has half a surrogate pair at {place}", "text that is valid Unicode")
-        if instruction.strip():
-            yield prompt
-
-
-def _refuse(path: Path, flaw: str, valid: str) -> NoReturn:
-    raise BadInput(f"prompt file {str(path)!r} {flaw}; valid: {valid}")

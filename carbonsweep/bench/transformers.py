@@ -1,4 +1,4 @@
-"""Real measurement with torch and transformers, in this process: load, warm up, prefill and decode, several passes.
+"""Real measurement with torch and transformers, in this process: load, then the protocol of `phases.py`.
 
 torch and transformers are imported when a measurement runs, not before: a driver that only asks for identities, or
 sends this bench to workers, needs neither.
@@ -6,69 +6,70 @@ sends this bench to workers, needs neither.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-import math
 import os
-import random
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Final
 
 from carbonsweep import facts
-from carbonsweep.bench import hardware, loading
-from carbonsweep.bench.generation import Batch, RewindingRun, random_batches, refuse_beyond_context, text_batches
+from carbonsweep.bench import assembly, hardware, loading, phases
+from carbonsweep.bench.assembly import Counted, Readout, Subject
+from carbonsweep.bench.generation import Batch, batches_digest, random_batches, refuse_beyond_context, text_batches
 from carbonsweep.bench.hardware import Place
 from carbonsweep.bench.loading import MEASURE_EXTRA, Loaded, loaded_key
-from carbonsweep.bench.power.nvml import NVML_COUNTER, PresentGpu, has_energy_counter, present_gpus
-from carbonsweep.bench.power.window import Clock, Meter, Window, phase_energy, window
+from carbonsweep.bench.phases import Effort, Measured
+from carbonsweep.bench.power.devices import Instruments, instruments, power_protocol
+from carbonsweep.bench.power.meter import Meter
+from carbonsweep.bench.power.nvml import PresentGpu, present_gpus
+from carbonsweep.bench.power.sampling import SampledMeter
+from carbonsweep.bench.power.trace import Clock
+from carbonsweep.bench.running import ModelRunner
 from carbonsweep.bench.weights import WeightsSource, weights_source
-from carbonsweep.domain import DTYPE_BYTES, BenchIdentity, Configuration, Measurement, PhaseMeasurement, Workload
+from carbonsweep.domain import DTYPE_BYTES, BenchIdentity, Configuration, Measurement, Workload
 from carbonsweep.errors import BadInput, BenchError, BenchFailed, Unsupported
+from carbonsweep.evidence import EnergyWindow
 from carbonsweep.facts import CPU, LanguageModel
 
 ENGINE: Final = "transformers"
-WARM_UP_TOKENS: Final = 16
-"""Output tokens of the warm-up batch: each step costs the same, so a full decode would warm up nothing more."""
 
 _MISSING: Final = f"the transformers bench needs torch and transformers: {MEASURE_EXTRA}"
-_ERROR_SOURCE: Final = "95 % t-interval over repeated passes; energy: the counter's refresh period"
-
-
-_Passes = list[list[tuple[Window, Window]]]
-"""For each pass, the prefill and decode window of every batch."""
 
 
 @dataclass(slots=True, kw_only=True)
 class TransformersBench:
     """Measures with the transformers library on CPU (a kind of its own) or on one GPU of this machine.
 
-    `weights` is auto, random, a path or a hub id. Each of `repeats` passes runs the same `batches` batches in a new
-    order; at least 2 repeats, or there is no interval. `threads` are those of CPU work, None for all this process may
-    use. `meter` replaces the GPU's energy counter, and gives a CPU one.
-    Raises BadInput for counts that are too small.
+    `weights` is auto, random, a path or a hub id; `effort` how much is measured. `threads` are those of CPU work, None
+    for all this process may use. `meter` replaces the device's own instruments (a test counts with one).
+    Raises BadInput for fewer than one thread.
     """
 
     weights: str = "auto"
-    batches: int = 2
-    repeats: int = 3
+    effort: Effort = field(default_factory=Effort)
     threads: int | None = None
     meter: Meter | None = None
     clock: Clock = time.perf_counter
+    sleep: Callable[[float], None] = time.sleep
     # Fixed where the bench is made, so that a worker with another environment does what the driver's identity says.
     cpu_threads: int = field(init=False)
     _loaded: Loaded | None = field(default=None, init=False, repr=False, compare=False)
     # The driver's, once asked for: a worker that is shown other GPUs must know a record by the same key.
     _present: tuple[PresentGpu, ...] | None = field(default=None, init=False, repr=False, compare=False)
+    # Idle windows by device: bare ones can be had only before a model is loaded, loaded ones last as long as the model.
+    _bare_idle: dict[str, tuple[EnergyWindow, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _idle: dict[tuple[str, ...], tuple[EnergyWindow, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         self.cpu_threads = hardware.usable_threads() if self.threads is None else self.threads
-        if self.batches < 1 or self.repeats < 2 or self.cpu_threads < 1:
-            raise BadInput(
-                f"batches {self.batches}, repeats {self.repeats}, threads {self.cpu_threads}: at least 1, 2 and 1"
-            )
+        if self.cpu_threads < 1:
+            raise BadInput(f"threads {self.cpu_threads}: at least 1")
 
     @property
     def name(self) -> str:
@@ -77,20 +78,19 @@ class TransformersBench:
     def identity(self, configuration: Configuration) -> BenchIdentity:
         """Reads package metadata, looks for weights and once for GPUs; imports neither torch nor transformers.
 
-        Raises BadInput, and BenchFailed where a GPU is asked for and its driver is broken. Batches and repeats are no
-        part of it: more of them give the same quantity with a smaller error.
+        Raises BadInput, and BenchFailed where a GPU is asked for and its driver is broken. The effort is no part of
+        it, except for the way power is read: more of it gives the same quantity with a smaller error.
         """
         source = weights_source(self.weights, facts.language_model(configuration.model))
         on_cpu = configuration.gpu == CPU
-        counted = not on_cpu and has_energy_counter(facts.gpu(configuration.gpu))
-        protocol = NVML_COUNTER if counted else "none"
+        sampled_s = self.effort.power_sampling_s
         return BenchIdentity(
             bench=self.name,
             basis="measured",
             engine_version=f"transformers {_version('transformers')}, torch {_version('torch')}",
             weights=source.label,
             calibration="none",
-            power_protocol=protocol if self.meter is None else self.meter.source,
+            power_protocol=power_protocol(configuration.gpu, sampled_s) if self.meter is None else "given meter",
             device=hardware.cpu_name(self.cpu_threads) if on_cpu else self._gpu_name(configuration.gpu),
         )
 
@@ -121,6 +121,9 @@ class TransformersBench:
 
     def _measured(self, configuration: Configuration, workload: Workload) -> Measurement:
         model = facts.language_model(configuration.model)
+        _refuse_unsupported(configuration)
+        found = self._instruments(configuration.gpu)
+        self._take_bare_idle(found)
         place = self._place(configuration)
         source = weights_source(self.weights, model)
         if self._loaded is not None and self._loaded.key != loaded_key(model, source, configuration.dtype, place):
@@ -129,19 +132,71 @@ class TransformersBench:
         loaded = self._load(model, source, configuration.dtype, place)
         inputs = self._inputs(loaded, configuration, workload, place)
         refuse_beyond_context(inputs, workload, model)
-        self._warm_up(loaded, inputs[0], workload)
-        passes = self._passes(loaded, inputs, workload, place)
-        return self._measurement(configuration, workload, loaded, inputs, passes, place)
+        runner = ModelRunner(loaded.model, inputs, workload.decode_steps, self.clock)
+        hardware.forget_peak_memory(place.torch_device)
+        meter = self._meter(found, place)
+        with contextlib.nullcontext() if meter is None else meter:
+            gathered = phases.measured(
+                runner, self.effort, seed=workload.seed, meter=meter, clock=self.clock, sleep=self.sleep
+            )
+            readout = self._readout(meter, loaded, place)
+        return self._assembled(configuration, workload, loaded, inputs, place, found, gathered, readout)
+
+    def _instruments(self, device: str) -> Instruments:
+        """Those of the device's kind, for every GPU of it: which one torch will use is not known before it starts."""
+        if self.meter is not None:
+            return Instruments(probes=())
+        return instruments(device, self.effort.power_sampling_s)
+
+    def _take_bare_idle(self, found: Instruments) -> None:
+        """Once for each device, and only while this process has nothing on it."""
+        probes = [probe for probe in found.probes if probe.name not in self._bare_idle]
+        if not probes or self._loaded is not None:
+            return
+        with SampledMeter(probes=tuple(probes), bound=self.effort.window_bound, clock=self.clock) as meter:
+            windows = phases.idle(meter, "bare-idle", self.clock, self.sleep)
+        for probe in probes:
+            self._bare_idle[probe.name] = tuple(window for window in windows if window.device == probe.name)
 
     def _place(self, configuration: Configuration) -> Place:
-        """The device and its meter. Raises Unsupported where this bench has none such, BenchFailed where it is away."""
-        if configuration.engine != ENGINE:
-            raise Unsupported(f"the transformers bench runs engine {ENGINE!r}, not {configuration.engine!r}")
-        if configuration.gpu_count != 1:
-            raise Unsupported(f"the transformers bench runs on one device, not on {configuration.gpu_count}")
+        """The device. Raises Unsupported where this bench has none such, BenchFailed where it is away."""
         if configuration.gpu == CPU:
-            return hardware.cpu_place(self.cpu_threads, self.meter)
-        return hardware.gpu_place(configuration, self.meter)
+            return hardware.cpu_place(self.cpu_threads)
+        return hardware.gpu_place(configuration)
+
+    def _meter(self, found: Instruments, place: Place) -> Meter | None:
+        """Of the one device the trial is on; the host's instruments beside it."""
+        if self.meter is not None:
+            return self.meter
+        mine = tuple(probe for probe in found.probes if place.device.uuid in (None, probe.name))
+        if not mine:
+            return None
+        return SampledMeter(
+            probes=mine,
+            hosts=found.hosts,
+            power_sampling_s=self.effort.power_sampling_s,
+            bound=self.effort.window_bound,
+            clock=self.clock,
+        )
+
+    def _readout(self, meter: Meter | None, loaded: Loaded, place: Place) -> Readout:
+        """Idle power with the model loaded, conditions, and what was taken before."""
+        if meter is None:
+            return Readout()
+        if loaded.key not in self._idle:
+            self._idle[loaded.key] = phases.idle(meter, "idle", self.clock, self.sleep)
+        bare = tuple(window for device in meter.devices for window in self._bare_idle.get(device, ()))
+        return Readout(
+            devices=meter.devices,
+            poll_s=meter.poll_s,
+            refresh_s=meter.refresh_s,
+            idle=self._idle[loaded.key],
+            idle_w=phases.idle_w(self._idle[loaded.key], meter.devices),
+            bare_idle=bare,
+            bare_idle_w=phases.idle_w(bare, meter.devices),
+            conditions=meter.conditions(),
+            own_processes=frozenset({os.getpid()}),
+        )
 
     def _refuse_overflow(
         self, configuration: Configuration, workload: Workload, model: LanguageModel, place: Place
@@ -163,111 +218,64 @@ class TransformersBench:
 
     def _free(self) -> None:
         self._loaded = None
+        self._idle.clear()
         hardware.return_unused_memory()
 
     def _inputs(
         self, loaded: Loaded, configuration: Configuration, workload: Workload, place: Place
     ) -> tuple[Batch, ...]:
         size, texts, device = configuration.batch_size, workload.prompts, place.torch_device
+        count = self.effort.batches
         if loaded.tokenizer is None or texts is None:
-            return random_batches(workload, size, self.batches, loaded.model.config.vocab_size, device)
-        return text_batches(workload, texts, size, self.batches, loaded.tokenizer, device)
+            return random_batches(workload, size, count, loaded.model.config.vocab_size, device)
+        return text_batches(workload, texts, size, count, loaded.tokenizer, device)
 
-    def _warm_up(self, loaded: Loaded, batch: Batch, workload: Workload) -> None:
-        run = RewindingRun(loaded.model, batch, min(workload.decode_steps, WARM_UP_TOKENS))
-        run.prefill()
-        run.decode()
-
-    def _passes(self, loaded: Loaded, inputs: Sequence[Batch], workload: Workload, place: Place) -> _Passes:
-        """The order of the batches is drawn anew for each pass."""
-        hardware.forget_peak_memory(place.torch_device)
-        dealer = random.Random(workload.seed)
-        passes = []
-        for _ in range(self.repeats):
-            order = dealer.sample(inputs, len(inputs))
-            passes.append(
-                [self._windows(RewindingRun(loaded.model, batch, workload.decode_steps), place) for batch in order]
-            )
-        return passes
-
-    def _windows(self, run: RewindingRun, place: Place) -> tuple[Window, Window]:
-        prefill = window(run.prefill, meter=place.meter, clock=self.clock)
-        return prefill, window(run.decode, meter=place.meter, clock=self.clock)
-
-    def _measurement(
+    def _assembled(
         self,
         configuration: Configuration,
         workload: Workload,
         loaded: Loaded,
         inputs: Sequence[Batch],
-        passes: _Passes,
         place: Place,
+        found: Instruments,
+        gathered: Measured,
+        readout: Readout,
     ) -> Measurement:
-        prompt_tokens = fmean(batch.tokens for batch in inputs)
-        padded_tokens = fmean(batch.ids.numel() for batch in inputs)
-        decoded_tokens = configuration.batch_size * workload.decode_steps
-        prefill, prefill_flaws = _phase(
-            [[prefill for prefill, _ in each] for each in passes], prompt_tokens, padded_tokens, configuration, place
-        )
-        decode, decode_flaws = _phase(
-            [[decode for _, decode in each] for each in passes], decoded_tokens, decoded_tokens, configuration, place
-        )
-        unknown = [] if place.unmetered is None else [f"energy unknown: {place.unmetered}"]
-        unknown += [f"prefill energy unknown: {flaw}" for flaw in prefill_flaws]
-        unknown += [f"decode energy unknown: {flaw}" for flaw in decode_flaws]
         invented = loaded.tokenizer is None or workload.prompts is None
         contents = ("prompts are seeded random token ids of the workload's lengths",) if invented else ()
-        return Measurement(
-            prefill=prefill,
-            decode=decode,
-            batch_size=configuration.batch_size,
-            output_tokens=workload.output_tokens,
-            peak_memory_bytes=hardware.peak_memory_bytes(place.torch_device),
-            idle_w=None,
+        unmetered = () if found.flaw is None else (f"energy unknown: {found.flaw}",)
+        subject = Subject(
             bench=self.name,
-            basis="measured",
-            error_source=_ERROR_SOURCE,
+            configuration=configuration,
+            output_tokens=workload.output_tokens,
+            counted=Counted(
+                prompt_tokens=fmean(batch.tokens for batch in inputs),
+                padded_tokens=fmean(batch.ids.numel() for batch in inputs),
+                decoded_tokens=configuration.batch_size * workload.decode_steps,
+            ),
+            batches_digest=batches_digest(inputs),
             device=place.device,
-            notes=(f"weights: {loaded.label}", *contents, *unknown),
+            peak_memory_bytes=hardware.peak_memory_bytes(place.torch_device),
+            notes=(f"weights: {loaded.label}", *contents, *unmetered),
         )
+        return assembly.measurement(gathered, self.effort, subject, readout)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A bench travels without its model; a worker loads its own."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "_loaded"} | {"_loaded": None}
+        """A bench travels without its model and what it read; a worker loads and reads its own."""
+        fresh: dict[str, Any] = {"_loaded": None, "_bare_idle": {}, "_idle": {}}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in fresh} | fresh
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
 
 
-def _phase(
-    passes: list[list[Window]], tokens: float, padded_tokens: float, configuration: Configuration, place: Place
-) -> tuple[PhaseMeasurement, tuple[str, ...]]:
-    """One phase of the mean batch, and why its energy is unknown where it is."""
-    mean_s, low_s, high_s = interval([fmean(each.run_s for each in windows) for windows in passes])
-    energy, flaws = phase_energy([each for windows in passes for each in windows], place.meter)
-    measurement = PhaseMeasurement(
-        tokens=tokens,
-        padded_tokens=padded_tokens,
-        duration_s=mean_s,
-        duration_low_s=low_s,
-        duration_high_s=high_s,
-        repeats=len(passes),
-        energy=energy,
-        gpu=configuration.gpu,
-        gpu_count=configuration.gpu_count,
-        occupied_s=mean_s,
-    )
-    return measurement, flaws
-
-
-def interval(samples: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of at least two samples and its 95 % t-interval, not below 0."""
-    from scipy.stats import t
-
-    mean = fmean(samples)
-    half = float(t.ppf(0.975, len(samples) - 1)) * stdev(samples) / math.sqrt(len(samples))
-    return mean, max(0.0, mean - half), mean + half
+def _refuse_unsupported(configuration: Configuration) -> None:
+    if configuration.engine != ENGINE:
+        raise Unsupported(f"the transformers bench runs engine {ENGINE!r}, not {configuration.engine!r}")
+    if configuration.gpu_count != 1:
+        raise Unsupported(f"the transformers bench runs on one device, not on {configuration.gpu_count}")
+    hardware.refuse_dtype(configuration)
 
 
 def _import_heavy() -> None:

@@ -24,6 +24,7 @@ from carbonsweep.domain import Configuration, TrialRecord
 from carbonsweep.errors import StorageFailed
 from carbonsweep.records import is_failure, write_atomically
 from carbonsweep.search.objectives import Question
+from carbonsweep.search.order import grouped, next_in_order
 from carbonsweep.search.space import Space
 
 JOURNAL: Final = "study.journal"
@@ -38,8 +39,9 @@ ATTEMPTS: Final = 20
 class Search:
     """One study: hands out configurations nobody has evaluated, at most `trials` in all, and learns from records.
 
-    `known` holds the reusable record of each configuration that has one: it is told at once and counts as a trial.
-    `storage` None keeps the study in memory.
+    `known` holds the reusable record of each configuration that has one: inside the space it is told at once and counts
+    as a trial. `storage` None keeps the study in memory. `loads_weights` says that changing the model costs time: where
+    every point gets its trial anyway, they are then handed out in the order of `order`, and the sampler is not asked.
     """
 
     def __init__(
@@ -52,10 +54,13 @@ class Search:
         seed: int,
         known: Mapping[Configuration, TrialRecord],
         storage: BaseStorage | None = None,
+        loads_weights: bool = False,
     ) -> None:
         self._space, self._question = space, question
-        self._known = {configuration: record for configuration, record in known.items() if configuration in space}
+        self._known = dict(known)
         self._budget = min(trials, space.size)
+        self._in_order = grouped(space.configurations()) if loads_weights and trials >= space.size else None
+        self._last: Configuration | None = None
         self._distributions = distributions(space)
         self._random = random.Random(seed)
         self._running: dict[Configuration, optuna.Trial] = {}
@@ -82,6 +87,11 @@ class Search:
         return self._space
 
     @property
+    def outcomes(self) -> Mapping[Configuration, TrialRecord]:
+        """Every record known to this search that is no failure, those given to it included."""
+        return self._known
+
+    @property
     def told(self) -> int:
         """Distinct configurations the study knows the outcome of."""
         return len(self._told)
@@ -95,10 +105,10 @@ class Search:
         """The next configuration to run, or None when the budget is handed out."""
         if not self.remaining:
             return None
-        for _ in range(ATTEMPTS):
+        for _ in range(0 if self._in_order else ATTEMPTS):
             if (configuration := self._ask()) is not None:
                 return configuration
-        return self._enqueue_untried()
+        return self._ask_untried()
 
     def tell(self, record: TrialRecord) -> None:
         """Learn what came of a suggested configuration. A failure stays a failure: nothing is known of the point."""
@@ -109,6 +119,7 @@ class Search:
             self._tell_outcome(asked, record)
             self._known[record.configuration] = record
         self._told.add(record.configuration)
+        self._last = record.configuration
 
     def abandon(self, configuration: Configuration) -> None:
         """The trial died without a record: close it, so that it is not left running."""
@@ -130,7 +141,7 @@ class Search:
         for configuration, record in sorted(self._known.items(), key=lambda pair: pair[0]):
             if len(self._told) >= self._budget:
                 break
-            if configuration in self._told:
+            if configuration in self._told or configuration not in self._space:
                 continue
             values, constraints = told_values(record, self._question)
             self.study.add_trial(
@@ -157,15 +168,17 @@ class Search:
             if Configuration(**trial.params) not in self._told:
                 self.study.enqueue_trial(trial.params)
 
-    def _enqueue_untried(self) -> Configuration | None:
-        untried = [c for c in self._space.configurations() if not self._is_taken(c)]
+    def _ask_untried(self) -> Configuration | None:
+        """The next in order, or one at random; what an interrupted sweep left in Optuna's queue comes before it."""
+        untried = [c for c in self._in_order or self._space.configurations() if not self._is_taken(c)]
         if not untried:
             return None
-        self.study.enqueue_trial(_params(self._random.choice(untried)))
-        # Until the queue reaches it: an earlier sweep may have left some there.
-        while (configuration := self._ask()) is None:
-            pass
-        return configuration
+        chosen = next_in_order(untried, self._running, self._last) if self._in_order else self._random.choice(untried)
+        while True:
+            if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                self.study.enqueue_trial(_params(chosen))
+            if (configuration := self._ask()) is not None:
+                return configuration
 
     def _ask(self) -> Configuration | None:
         """The sampler's next configuration, now running; None where it is taken already, and told again."""

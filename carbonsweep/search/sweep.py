@@ -34,6 +34,7 @@ from carbonsweep.bench import Bench  # noqa: E402
 from carbonsweep.domain import Configuration, TrialRecord, Workload  # noqa: E402
 from carbonsweep.errors import BadInput, CarbonsweepError  # noqa: E402
 from carbonsweep.records import OutputFolder, decode, encode  # noqa: E402
+from carbonsweep.search.implied import implied_record  # noqa: E402
 from carbonsweep.search.study import Search  # noqa: E402
 from carbonsweep.trial import trial  # noqa: E402
 
@@ -51,14 +52,15 @@ def sweep(
 ) -> list[str]:
     """Run every trial `search` hands out; returns why some ended without a record (their worker died), one entry each.
 
-    Each record is made durable in `out`, then told to the search, then shown to `observe`. `address` names a running
-    Ray cluster ("auto", "host:port"); None starts one on this machine, bound to it. Raises StorageFailed when a record
-    cannot be written, and passes KeyboardInterrupt on after the workers have ended.
+    Each record is made durable in `out`, then told to the search, then shown to `observe`; a batch size larger than one
+    that does not fit gets its record without a trial. `address` names a running Ray cluster ("auto", "host:port"); None
+    starts one on this machine, bound to it. Raises StorageFailed when a record cannot be written, and passes
+    KeyboardInterrupt on after the workers have ended.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     _connect(address)
     _require_room(search, bench)
-    searcher = _SearchFromStudy(search, out, observe)
+    searcher = _SearchFromStudy(search, bench, out, observe)
     try:
         with tempfile.TemporaryDirectory(prefix="carbonsweep-tune-") as scratch:
             tune.Tuner(
@@ -70,7 +72,7 @@ def sweep(
                     search_alg=searcher,
                     num_samples=search.remaining,
                     reuse_actors=True,
-                    max_concurrent_trials=max(1, int(ray.cluster_resources().get("CPU", 1))),
+                    max_concurrent_trials=max(1, _at_once(search, bench)),
                 ),
                 run_config=tune.RunConfig(
                     name="sweep",
@@ -106,19 +108,21 @@ class _TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
 class _SearchFromStudy(Searcher):  # type: ignore[misc]  # ray ships no types
     """Tune's searcher interface over a `Search`. Tune would swallow an exception raised in here: it is kept."""
 
-    def __init__(self, search: Search, out: OutputFolder, observe: Observer) -> None:
+    def __init__(self, search: Search, bench: Bench, out: OutputFolder, observe: Observer) -> None:
         super().__init__()
-        self._search, self._out, self._observe = search, out, observe
+        self._search, self._bench, self._out, self._observe = search, bench, out, observe
         self._running: dict[str, Configuration] = {}
         self.fatal: CarbonsweepError | None = None
         self.lost: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        configuration = None if self.fatal else self._search.suggest()
-        if configuration is None:
-            return str(Searcher.FINISHED)
-        self._running[trial_id] = configuration
-        return asdict(configuration)
+        while self.fatal is None and (configuration := self._search.suggest()) is not None:
+            implied = implied_record(configuration, self._search.outcomes.values(), self._bench)
+            if implied is None:
+                self._running[trial_id] = configuration
+                return asdict(configuration)
+            self._keep(implied)
+        return str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         configuration = self._running.pop(trial_id, None)
@@ -128,8 +132,10 @@ class _SearchFromStudy(Searcher):  # type: ignore[misc]  # ray ships no types
             self.lost.setdefault(trial_id, "no result")
             self._search.abandon(configuration)
             return
+        self._keep(decode(result["record"]))
+
+    def _keep(self, record: TrialRecord) -> None:
         try:
-            record = decode(result["record"])
             self._out.append(record)
             self._search.tell(record)
             self._observe(record)
@@ -178,12 +184,25 @@ def _largest(resource: str) -> float:
 
 def _require_room(search: Search, bench: Bench) -> None:
     """Refuse trials that no node could ever start. Raises BadInput; Tune would keep them pending for ever."""
-    # What a trial asks for depends on its GPUs alone: one question to the cluster for each choice of them.
-    choices = {(c.gpu, c.gpu_count): c for c in search.space.configurations()}
-    for configuration in choices.values():
+    for configuration in _by_devices(search):
         for resource, needed in _resources(configuration, bench).bundles[0].items():
             if needed > (most := _largest(resource)):
                 raise BadInput(f"{configuration} needs {needed:g} {resource}, and no node has more than {most:g}")
+
+
+def _at_once(search: Search, bench: Bench) -> int:
+    """Trials that can run side by side. One more would only wait, chosen before the outcomes it could be spared by."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    bundles = [_resources(configuration, bench).bundles[0] for configuration in _by_devices(search)]
+    return max(
+        sum(min(int(node.get(resource, 0) / needed) for resource, needed in bundle.items()) for node in nodes)
+        for bundle in bundles
+    )
+
+
+def _by_devices(search: Search) -> list[Configuration]:
+    """One configuration for each choice of GPUs: what a trial asks of the cluster depends on these alone."""
+    return list({(c.gpu, c.gpu_count): c for c in search.space.configurations()}.values())
 
 
 def _resources(configuration: Configuration, bench: Bench) -> tune.PlacementGroupFactory:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from carbonsweep.bench.power.window import MeterError
+from carbonsweep.bench.power.meter import Phase
+from carbonsweep.bench.power.window import Span
 from carbonsweep.bench.weights import weights_source
+from carbonsweep.evidence import Conditions, EnergyWindow, MeterReading
 from carbonsweep.facts import language_model
 
 # Before torch loads: on contended cores a second thread turns 2 ms steps into 50 ms of waiting at barriers.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 TICK_S = 1.0
-"""What the double's clock advances at each look: half of the least window."""
+"""What the double's clock advances at each look: half of its meter's least window."""
 METER_W = 100.0
 
 
 @dataclass
 class TickingClock:
-    """A clock that only moves when somebody looks at it."""
+    """A clock that only moves when somebody looks at it, or sleeps."""
 
     now_s: float = 0.0
 
@@ -31,21 +34,58 @@ class TickingClock:
         self.now_s += TICK_S
         return self.now_s
 
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
 
 @dataclass
 class ClockworkMeter:
-    """Counts METER_W watts of its clock's time. `readings` overrides: None there means a failed reading."""
+    """METER_W watts, whatever is done; surely known to 1 %. `flaw` makes every window's energy unknown."""
 
-    clock: TickingClock
-    source: str = "clockwork"
-    semantics: str = "a test double"
-    readings: list[float | None] = field(default_factory=list)
+    devices: tuple[str, ...] = ("clockwork",)
+    least_window_s: float = 2 * TICK_S
+    refresh_s: float = 0.5 * TICK_S
+    poll_s: float | None = None
+    flaw: str | None = None
+    gates: tuple[str, ...] = ()
+    entered: int = 0
 
-    def read_j(self) -> float:
-        reading = self.readings.pop(0) if self.readings else 1000 + METER_W * self.clock.now_s
-        if reading is None:
-            raise MeterError("the meter is away")
-        return reading
+    def __enter__(self) -> ClockworkMeter:
+        self.entered += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def windows(self, phase: Phase, spans: Sequence[Span], runs: float) -> tuple[EnergyWindow, ...]:
+        duration_s = sum(end_s - begin_s for begin_s, end_s in spans)
+        joules = METER_W * duration_s
+        reading = MeterReading(
+            source="clockwork",
+            semantics="a test double",
+            joules=joules,
+            low_j=0.99 * joules,
+            high_j=1.01 * joules,
+        )
+        readings = (reading,) if self.flaw is None else ()
+        return tuple(
+            EnergyWindow(
+                phase=phase,
+                device=device,
+                runs=runs,
+                duration_s=duration_s,
+                readings=readings,
+                flaw=self.flaw,
+                gates=self.gates,
+            )
+            for device in self.devices
+        )
+
+    def temperature_c(self) -> float | None:
+        return None
+
+    def conditions(self) -> tuple[Conditions, ...]:
+        return ()
 
 
 @pytest.fixture
@@ -54,8 +94,8 @@ def clock() -> TickingClock:
 
 
 @pytest.fixture
-def meter(clock: TickingClock) -> ClockworkMeter:
-    return ClockworkMeter(clock)
+def meter() -> ClockworkMeter:
+    return ClockworkMeter()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from carbonsweep.bench import Bench
+from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.domain import BenchIdentity, Configuration, Energy, Measurement, Workload, record_key
@@ -52,7 +53,7 @@ def roofline() -> Contestant:
 
 def transformers() -> Contestant:
     return Contestant(
-        TransformersBench(weights="random", batches=4, repeats=2, threads=1),
+        TransformersBench(weights="random", effort=Effort(batches=4, repeats=2, budget_s=0), threads=1),
         Configuration(model="SmolLM2-135M", gpu="CPU", gpu_count=1, batch_size=2, dtype="fp32", engine="transformers"),
     )
 

@@ -10,7 +10,7 @@ import torch
 
 from carbonsweep.bench import hardware
 from carbonsweep.bench.hardware import cuda_device, gpu_name, gpu_place, refuse_overflow, shortage, usable_threads
-from carbonsweep.bench.power.nvml import EnergyCounter, PresentGpu
+from carbonsweep.bench.power.nvml import PresentGpu
 from carbonsweep.domain import Configuration, Device
 from carbonsweep.errors import BenchFailed, DoesNotFit
 
@@ -169,29 +169,20 @@ def test_a_gpu_that_torch_cannot_use_is_a_failure_since_that_may_pass(monkeypatc
         cuda_device("T4")
 
 
-def test_a_gpu_brings_its_own_counter_and_its_power_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_brings_its_uuid_driver_and_power_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "cuda_device", lambda kind: (3, t4(0, "GPU-a")))
     on_t4 = Configuration(
         model="SmolLM2-135M", gpu="T4", gpu_count=1, batch_size=1, dtype="fp16", engine="transformers"
     )
-    place = gpu_place(on_t4, None)
-    assert (place.torch_device, place.meter) == ("cuda:3", EnergyCounter("GPU-a"))
+    place = gpu_place(on_t4)
+    assert place.torch_device == "cuda:3"
     assert place.device == Device(name="Tesla T4", uuid="GPU-a", driver="1", power_cap_w=70.0)
 
 
-def test_a_gpu_from_before_volta_has_no_counter_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    p100 = PresentGpu(
-        index=0, product_name="Tesla P100-PCIE-16GB", uuid="GPU-p", kind="P100", driver="1", power_cap_w=250.0
-    )
-    monkeypatch.setattr(hardware, "cuda_device", lambda kind: (0, p100))
-    on_p100 = Configuration(
-        model="SmolLM2-135M", gpu="P100", gpu_count=1, batch_size=1, dtype="fp16", engine="transformers"
-    )
-    place = gpu_place(on_p100, None)
-    assert place.meter is None
-    assert place.unmetered == "NVML counts joules from Volta on, and the P100 is Pascal"
-    metered = gpu_place(on_p100, EnergyCounter("GPU-other"))
-    assert (metered.meter, metered.unmetered) == (EnergyCounter("GPU-other"), None)
+def test_a_gpu_cut_into_slices_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "present_gpus", lambda: (replace(t4(0, "GPU-a"), mig=True),))
+    with pytest.raises(BenchFailed, match="cut into MIG slices, and a slice has no energy counter"):
+        cuda_device("T4")
 
 
 def test_a_gpu_is_named_with_product_and_power_cap_and_all_that_differ_are() -> None:

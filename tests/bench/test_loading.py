@@ -58,7 +58,7 @@ def test_weights_of_another_shape_are_refused_naming_what_differs(smollm2_folder
 
 
 def test_weights_replaced_in_their_place_are_another_model(tmp_path: Path) -> None:
-    model, place, file = facts.language_model("SmolLM2-135M"), cpu_place(1, None), tmp_path / "model.gguf"
+    model, place, file = facts.language_model("SmolLM2-135M"), cpu_place(1), tmp_path / "model.gguf"
     file.touch()
     before = loaded_key(model, weights_source(str(file), model), "fp32", place)
     assert loaded_key(model, weights_source(str(file), model), "fp32", place) == before

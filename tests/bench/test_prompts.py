@@ -6,35 +6,23 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from carbonsweep.bench.prompts import (
     BYTES_PER_TOKEN,
-    LARGEST_FILE_BYTES,
+    SLOW_FILE_BYTES,
     batches,
     built_in_workload,
     estimated_tokens,
     prompt_file_workload,
+    prompt_workload,
+    takes_a_while,
 )
+from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.domain import Workload
-from carbonsweep.errors import BadInput
-
-
-def written(path: Path, content: Any) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
-
-
-def refusal(path: Path | str, output_tokens: int = 150) -> str:
-    with pytest.raises(BadInput) as caught:
-        prompt_file_workload(path, output_tokens, 0)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert repr(str(path)) in message
-    assert "; valid: " in message
-    return message
+from carbonsweep.errors import BadInput, Unsupported
+from tests.conftest import configuration
 
 
 def percentile(values: tuple[int, ...], percent: int) -> float:
@@ -83,7 +71,27 @@ def test_the_estimate_fits_english_instructions_as_its_docstring_says(smollm2_fo
     assert statistics.fmean(errors) == pytest.approx(3.0, abs=0.1)
 
 
-def test_a_json_list_gives_bare_prompts_and_estimated_lengths(tmp_path: Path) -> None:
+def test_a_template_makes_the_built_in_prompts_longer_by_what_the_tokenizer_counts(smollm2_folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    workload = built_in_workload(150, 0, "alpaca")
+    counted = AutoTokenizer.from_pretrained(smollm2_folder)(list(workload.prompts or ()))["input_ids"]
+    assert tuple(len(ids) for ids in counted) == workload.prompt_tokens
+    assert (workload.template, workload.token_basis) == ("alpaca", "counted by the SmolLM2 tokenizer")
+
+
+def test_the_built_in_inputs_stand_in_the_templates_own_place() -> None:
+    bare, dressed = built_in_workload(150, 0), built_in_workload(150, 0, "alpaca")
+    assert bare.template == "none"
+    for short, long in zip(bare.prompts or (), dressed.prompts or (), strict=True):
+        instruction, _, context = short.partition("\n")
+        assert f"### Instruction:\n{instruction}\n\n###" in long
+        assert (f"### Input:\n{context}\n\n### Response:" in long) == bool(context)
+        assert long.endswith("\n\n### Response:")
+    assert bare.summary().digest != dressed.summary().digest
+
+
+def test_a_file_gives_bare_prompts_and_estimated_lengths(tmp_path: Path) -> None:
     rows = [
         {"instruction": " Add these. ", "input": "1, 2", "output": "3", "id": 7},
         {"instruction": "Say hello.", "input": ""},
@@ -91,75 +99,71 @@ def test_a_json_list_gives_bare_prompts_and_estimated_lengths(tmp_path: Path) ->
         {"instruction": "   ", "input": "passed over"},
         {"instruction": "Schreibe größer."},
     ]
-    workload = prompt_file_workload(written(tmp_path / "set.json", rows), 20, 3)
+    file = tmp_path / "set.json"
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    workload = prompt_file_workload(file, 20, 3)
     assert workload.prompts == ("Add these.\n1, 2", "Say hello.", "Say it twice.", "Schreibe größer.")
     # 15, 10, 13 and 18 bytes (ö and ß have two) / 4.519.
     assert workload.prompt_tokens == (3, 2, 3, 4)
     assert workload.token_basis == "estimated at 4.519 bytes per token"
     assert (workload.name, workload.output_tokens, workload.seed) == ("set.json", 20, 3)
+    with_template = prompt_file_workload(file, 20, 3, template="alpaca")
+    assert with_template.prompt_tokens == (3 + 43, 2 + 29, 3 + 29, 4 + 29)
+    assert with_template.template == with_template.summary().template == "alpaca"
+    assert with_template.token_basis == (
+        "estimated at 4.519 bytes per token, the template counted by the SmolLM2 tokenizer"
+    )
 
 
-def test_json_lines_may_have_blank_lines_a_byte_order_mark_and_line_separators_in_text(tmp_path: Path) -> None:
-    lines = '\ufeff{"instruction": "One"}\r\n\n{"instruction": "Two\u2028halves"}\n'
-    assert prompt_file_workload(written(tmp_path / "set.jsonl", lines), 20, 0).prompts == ("One", "Two\u2028halves")
-
-
-def test_a_hundred_thousand_prompts_load(tmp_path: Path) -> None:
-    line = json.dumps({"instruction": "Describe the sea.", "input": "in winter", "output": "x" * 100}) + "\n"
-    workload = prompt_file_workload(written(tmp_path / "many.jsonl", line * 100_000), 150, 0)
-    assert len(workload.prompt_tokens) == 100_000
-    assert len(batches(workload, 64, 2)[1]) == 64
+def test_a_path_that_exists_is_read_even_if_it_looks_like_a_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org").mkdir()
+    (tmp_path / "org" / "name").write_text("x", encoding="utf-8")
+    with pytest.raises(BadInput, match="prompt file 'org/name' ends in none of"):
+        prompt_workload("org/name", 150, 0)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "flaw"),
-    [
-        ("a.json", "", "is empty"),
-        ("a.json", " \n ", "is empty"),
-        ("a.csv", "instruction,input\n", "ends neither in .json nor in .jsonl"),
-        ("a.json", '[{"instruction": "x"},\n {"instruction": ]', "is not JSON at line 2"),
-        ("a.jsonl", '{"instruction": "x"}\n\n{"instruction"\n', "is not JSON at line 3"),
-        ("a.json", {"instruction": "x"}, "holds a JSON dict where a list belongs"),
-        ("a.json", [{"instruction": "x"}, {"prompt": "y"}], 'has no "instruction" at row 2'),
-        ("a.jsonl", '{"instruction": "x"}\n"text"\n', 'has no "instruction" at line 2'),
-        ("a.json", [{"instruction": 5}], "is no text at row 1"),
-        ("a.json", [{"instruction": "x", "input": ["y"]}], "is no text at row 1"),
-        ("a.json", [{"instruction": "  "}], "has no usable prompt"),
-        ("a.json", [], "has no usable prompt"),
-        ("a.json", [{"instruction": "\ud83d alone"}], "has half a surrogate pair at row 1"),
-        ("a.json", "[" * 200_000, "holds JSON that cannot be read"),
-        ("a.json", "[" + "9" * 5000 + "]", "holds JSON that cannot be read"),
-    ],
+    "source", ["absent.json", "folder/absent.json", "./org/name", "../name", "/org/name", "alpaca"]
 )
-def test_a_prompt_file_that_cannot_be_used_is_refused_in_one_line(
-    tmp_path: Path, name: str, content: Any, flaw: str
+def test_what_is_no_path_and_has_not_the_form_of_a_hub_id_is_not_there(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert flaw in refusal(written(tmp_path / name, content))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"is not there; valid: .* on the hub, such as tatsu-lab/alpaca"):
+        prompt_workload(source, 150, 0)
 
 
-def test_a_prompt_file_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path) -> None:
-    assert "is not there" in refusal(tmp_path / "absent.json")
-    folder = tmp_path / "folder.json"
-    folder.mkdir()
-    assert "is not a file" in refusal(folder)
-    assert "cannot be read (File name too long)" in refusal("x" * 5000 + ".json")
-    binary = tmp_path / "latin.json"
-    binary.write_bytes('[{"instruction": "caf\u00e9"}]'.encode("latin-1"))
-    assert "is not UTF-8 (byte 21)" in refusal(binary)
+def test_what_comes_from_the_hub_and_large_files_take_a_while(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.json", tmp_path / "large.json"
+    small.write_text("[]", encoding="utf-8")
+    with large.open("wb") as file:
+        file.truncate(SLOW_FILE_BYTES + 1)
+    assert not takes_a_while(str(small))
+    assert takes_a_while(str(large))
+    assert takes_a_while("org/name:test")
+    assert not takes_a_while("absent.json")
+    assert not takes_a_while("nul\0.json")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_prompt_file_without_read_permission_is_refused(tmp_path: Path) -> None:
-    locked = written(tmp_path / "locked.json", [{"instruction": "x"}])
-    locked.chmod(0)
-    assert "cannot be read (Permission denied)" in refusal(locked)
+def test_a_prompt_longer_than_the_models_context_is_unsupported_and_says_its_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "long.txt"
+    file.write_text("Describe the sea.\n" + "word " * 2000 + "\n", encoding="utf-8")
+    workload = prompt_file_workload(file, 150, 0)
+    # 2,000 words and 1,999 blanks have 9,999 bytes; / 4.519 = 2,213 tokens; TinyLlama has a context of 2,048.
+    with pytest.raises(Unsupported, match=r"prompt of 2213 tokens and 150 output tokens exceed .* 2048 tokens"):
+        RooflineBench().measure(configuration(batch_size=1), workload)
 
 
-def test_a_huge_prompt_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    huge = tmp_path / "huge.json"
-    with huge.open("wb") as file:
-        file.truncate(int(LARGEST_FILE_BYTES) + 1)
-    assert "has 1,073,741,825 bytes" in refusal(huge)
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 8, 16, 32, 64])
+def test_real_and_padded_prompt_tokens_are_apart_at_every_batch_size(batch_size: int) -> None:
+    workload = built_in_workload(150, 0, "alpaca")
+    prefill = RooflineBench().measure(configuration(batch_size=batch_size), workload).prefill
+    assert prefill.tokens == pytest.approx(batch_size * workload.mean_prompt_tokens)
+    assert prefill.padded_tokens == pytest.approx(batch_size * workload.expected_longest(batch_size))
+    assert (prefill.padded_tokens > prefill.tokens * 1.01) == (batch_size > 1)
 
 
 def test_an_output_length_without_a_decode_step_is_refused() -> None:

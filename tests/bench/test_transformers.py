@@ -14,9 +14,10 @@ import torch
 from carbonsweep import facts
 from carbonsweep.bench import Bench, generation, hardware
 from carbonsweep.bench import transformers as measuring
+from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.power.nvml import PresentGpu
 from carbonsweep.bench.prompts import batches, built_in_workload
-from carbonsweep.bench.transformers import TransformersBench, interval
+from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.bench.weights import weights_source
 from carbonsweep.domain import Configuration, Dtype, Measurement, Workload
 from carbonsweep.errors import BadInput, BenchFailed, DoesNotFit, UnknownFact, Unsupported
@@ -28,6 +29,7 @@ SMOL_ON_CPU = Configuration(
     model="SmolLM2-135M", gpu="CPU", gpu_count=1, batch_size=2, dtype="fp32", engine="transformers"
 )
 SHORT = built_in_workload(3, 0)
+LEAST = Effort(batches=1, repeats=2, budget_s=0)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +39,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def bench(smollm2_folder: Path) -> TransformersBench:
-    return TransformersBench(weights=str(smollm2_folder), batches=1, repeats=2)
+    return TransformersBench(weights=str(smollm2_folder), effort=LEAST)
 
 
 # ---- measure ----
@@ -46,7 +48,9 @@ def bench(smollm2_folder: Path) -> TransformersBench:
 def test_measure_counts_real_and_padded_tokens_and_knows_no_energy_on_a_cpu(
     smollm2_folder: Path,
 ) -> None:
-    measurement = TransformersBench(weights=str(smollm2_folder), batches=2, repeats=2).measure(SMOL_ON_CPU, SHORT)
+    measurement = TransformersBench(weights=str(smollm2_folder), effort=replace(LEAST, batches=2)).measure(
+        SMOL_ON_CPU, SHORT
+    )
     lengths = [[SHORT.prompt_tokens[i] for i in batch] for batch in batches(SHORT, batch_size=2, count=2)]
     # The built-in lengths are SmolLM2's own, so what the bench counted is their mean over its two batches.
     assert measurement.prefill.tokens == sum(map(sum, lengths)) / 2
@@ -58,7 +62,9 @@ def test_measure_counts_real_and_padded_tokens_and_knows_no_energy_on_a_cpu(
     assert measurement.peak_memory_bytes is None
     assert (measurement.bench, measurement.basis) == ("transformers", "measured")
     label = weights_source(str(smollm2_folder), facts.language_model("SmolLM2-135M")).label
-    assert measurement.notes == (f"weights: {label}",)
+    assert measurement.notes[0] == f"weights: {label}"
+    assert len(measurement.notes) == 2
+    assert measurement.notes[1].startswith("energy unknown: ")
     assert measurement.device is not None
     assert measurement.device.name.startswith("CPU, 1 thread, ")
     for phase in (measurement.prefill, measurement.decode):
@@ -69,9 +75,9 @@ def test_measure_counts_real_and_padded_tokens_and_knows_no_energy_on_a_cpu(
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 def test_random_weights_of_true_shape_are_measured_in_every_dtype(dtype: Dtype) -> None:
-    bench = TransformersBench(weights="random", batches=1, repeats=2)
+    bench = TransformersBench(weights="random", effort=LEAST)
     measurement = bench.measure(replace(SMOL_ON_CPU, dtype=dtype, batch_size=1), SHORT)
-    assert measurement.notes == (
+    assert measurement.notes[:2] == (
         "weights: random, at true shape",
         "prompts are seeded random token ids of the workload's lengths",
     )
@@ -98,19 +104,12 @@ def test_lengths_without_texts_are_measured_on_random_ids_and_say_so(bench: Tran
     assert any("random token ids" in note for note in measurement.notes)
 
 
-def test_the_interval_is_student_t() -> None:
-    # t(0.975, 2) = 4.30265; mean 2, s = 1, so the half-width is 4.30265 / sqrt(3) = 2.48414, cut at 0.
-    mean, low, high = interval([1.0, 2.0, 3.0])
-    assert (mean, low) == (2.0, 0.0)
-    assert high == pytest.approx(4.48414, abs=1e-5)
-
-
 # ---- energy, with a meter that counts ----
 
 
 @pytest.fixture
 def metered(smollm2_folder: Path, clock: TickingClock, meter: ClockworkMeter) -> TransformersBench:
-    return TransformersBench(weights=str(smollm2_folder), batches=1, repeats=2, meter=meter, clock=clock)
+    return TransformersBench(weights=str(smollm2_folder), effort=LEAST, meter=meter, clock=clock, sleep=clock.sleep)
 
 
 @pytest.fixture
@@ -118,68 +117,43 @@ def two_tokens() -> Workload:
     return built_in_workload(2, 0)
 
 
-def test_energy_of_both_phases_follows_by_hand_from_the_meter(metered: TransformersBench, two_tokens: Workload) -> None:
-    measurement = metered.measure(SMOL_ON_CPU, two_tokens)
-    for phase in (measurement.prefill, measurement.decode):
-        # A window is 2 ticks of 1 s, one run each, metered over 3 ticks: 3 x 100 J / 2.
-        assert (phase.duration_s, phase.duration_low_s, phase.duration_high_s) == (TICK_S, TICK_S, TICK_S)
-        assert phase.energy is not None
-        assert phase.energy.joules == pytest.approx(3 * TICK_S * METER_W / 2)
-        # Bound of a window: 2 x 0.1 s x (300 J / 2 s) = 30 J, of a run half of it.
-        assert phase.energy.high_j - phase.energy.joules == pytest.approx(15.0)
-        assert (phase.energy.source, phase.energy.gates) == ("clockwork", ())
-    assert metered.identity(SMOL_ON_CPU).power_protocol == "clockwork"
-
-
-@pytest.mark.parametrize(
-    ("readings", "reason"),
-    [
-        ([500.0, 3.0], "prefill energy unknown: the energy counter went backwards: it was reset inside a window"),
-        ([500.0, 500.0], "prefill energy unknown: the energy counter did not advance inside a window"),
-        ([None], "prefill energy unknown: the meter is away"),
-        (
-            [1.0, 2.0, 5.0, 3.0],
-            "decode energy unknown: the energy counter went backwards: it was reset inside a window",
-        ),
-        ([1.0, 2.0, 5.0, 5.0], "decode energy unknown: the energy counter did not advance inside a window"),
-    ],
-)
-def test_a_broken_counter_makes_one_phase_unknown_and_the_times_stay(
-    metered: TransformersBench,
-    meter: ClockworkMeter,
-    two_tokens: Workload,
-    readings: list[float | None],
-    reason: str,
-) -> None:
-    meter.readings = readings
-    measurement = metered.measure(SMOL_ON_CPU, two_tokens)
-    broken, whole = measurement.prefill, measurement.decode
-    if reason.startswith("decode"):
-        broken, whole = whole, broken
-    assert broken.energy is None
-    assert measurement.energy_j is None
-    assert whole.energy is not None
-    assert broken.duration_s == TICK_S
-    assert [note for note in measurement.notes if "unknown" in note] == [reason]
-
-
-def test_a_counter_that_stands_still_makes_both_phases_unknown_with_the_reason_for_each(
+def test_energy_of_both_phases_follows_by_hand_from_the_meter(
     metered: TransformersBench, meter: ClockworkMeter, two_tokens: Workload
 ) -> None:
-    meter.readings = [7.0] * 8  # 2 passes x 2 phases x 2 edges
     measurement = metered.measure(SMOL_ON_CPU, two_tokens)
-    reason = "energy unknown: the energy counter did not advance inside a window"
+    assert meter.entered == 1
+    for phase in (measurement.prefill, measurement.decode):
+        # A run takes one tick between two looks, so it lasts 1 s, whatever the processor does.
+        assert (phase.duration_s, phase.duration_low_s, phase.duration_high_s) == (TICK_S, TICK_S, TICK_S)
+        assert phase.energy is not None
+        # Begin of the window, begin and end of its one run: 2 s at 100 W, which is long enough.
+        assert phase.energy.joules == pytest.approx(2 * TICK_S * METER_W)
+        # No spread over the repeats, so what is left is the meter's 1 %.
+        assert phase.energy.high_j == pytest.approx(1.01 * phase.energy.joules)
+        assert (phase.energy.source, phase.energy.gates) == ("clockwork", ())
+    assert measurement.idle_w == pytest.approx(METER_W)
+    assert metered.identity(SMOL_ON_CPU).power_protocol == "given meter"
+
+
+def test_a_meter_that_fails_makes_both_phases_unknown_with_the_reason_and_the_times_stay(
+    metered: TransformersBench, meter: ClockworkMeter, two_tokens: Workload
+) -> None:
+    meter.flaw = "the energy counter stood still"
+    measurement = metered.measure(SMOL_ON_CPU, two_tokens)
+    assert measurement.energies == (None, None)
+    assert measurement.idle_w is None
+    assert measurement.prefill.duration_s == TICK_S
+    reason = "energy unknown: the energy counter stood still"
     assert measurement.notes[-2:] == (f"prefill {reason}", f"decode {reason}")
 
 
-def test_a_device_without_a_counter_has_unknown_energy_and_a_note_that_says_why(
-    bench: TransformersBench, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_check_of_a_window_marks_the_phase_and_keeps_its_energy(
+    metered: TransformersBench, meter: ClockworkMeter, two_tokens: Workload
 ) -> None:
-    place = replace(hardware.cpu_place(1, None), unmetered="NVML counts joules from Volta on")
-    monkeypatch.setattr(hardware, "cpu_place", lambda *_: place)
-    measurement = bench.measure(SMOL_ON_CPU, SHORT)
-    assert measurement.energies == (None, None)
-    assert measurement.notes[-1] == "energy unknown: NVML counts joules from Volta on"
+    meter.gates = ("gap: no reading for 3 s",)
+    energy = metered.measure(SMOL_ON_CPU, two_tokens).prefill.energy
+    assert energy is not None
+    assert energy.gates == ("gap: no reading for 3 s",)
 
 
 # ---- refusals ----
@@ -291,10 +265,9 @@ def test_a_model_that_breaks_otherwise_fails_with_its_type(
         bench.measure(SMOL_ON_CPU, SHORT)
 
 
-@pytest.mark.parametrize("counts", [{"batches": 0}, {"repeats": 1}, {"threads": 0}])
-def test_counts_that_give_no_interval_are_refused(counts: dict[str, int]) -> None:
-    with pytest.raises(BadInput, match="at least 1, 2 and 1"):
-        TransformersBench(**counts)  # type: ignore[arg-type]
+def test_no_thread_is_refused() -> None:
+    with pytest.raises(BadInput, match="at least 1"):
+        TransformersBench(threads=0)
 
 
 # ---- the seam ----
@@ -360,19 +333,24 @@ def test_a_worker_knows_a_record_by_the_key_of_the_driver_whatever_gpus_it_is_sh
     assert pickle.loads(pickle.dumps(bench)).identity(on_t4) == on_driver
 
 
-def test_a_gpu_from_before_volta_has_no_power_protocol_but_that_of_a_meter_given(
+def test_a_gpu_from_before_volta_is_metered_by_its_power(
     monkeypatch: pytest.MonkeyPatch, meter: ClockworkMeter
 ) -> None:
     showing(monkeypatch)
     on_p100 = replace(SMOL_ON_CPU, gpu="P100")
-    assert TransformersBench(weights="random").identity(on_p100).power_protocol == "none"
-    assert TransformersBench(weights="random", meter=meter).identity(on_p100).power_protocol == "clockwork"
+    assert TransformersBench(weights="random").identity(on_p100).power_protocol == "nvml-power"
+    assert TransformersBench(weights="random", meter=meter).identity(on_p100).power_protocol == "given meter"
 
 
 def test_more_batches_and_repeats_are_the_same_quantity() -> None:
-    few = TransformersBench(weights="random", threads=1, batches=1, repeats=2)
-    many = TransformersBench(weights="random", threads=1, batches=5, repeats=9)
+    few = TransformersBench(weights="random", threads=1, effort=LEAST)
+    many = TransformersBench(weights="random", threads=1, effort=Effort(batches=5, repeats=9, interval=0.01))
     assert few.identity(SMOL_ON_CPU) == many.identity(SMOL_ON_CPU)
+
+
+def test_another_way_of_reading_power_is_another_quantity() -> None:
+    sampled = TransformersBench(weights="random", threads=1, effort=Effort(power_sampling_s=0.1))
+    assert sampled.identity(replace(SMOL_ON_CPU, gpu="T4")).power_protocol == "nvml-power every 0.1 s"
 
 
 def test_threads_are_fixed_where_the_bench_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

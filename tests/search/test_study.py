@@ -21,6 +21,7 @@ from carbonsweep.answer import answer
 from carbonsweep.domain import Configuration, Scenario, Slo, TrialRecord
 from carbonsweep.records import is_failure
 from carbonsweep.search.objectives import Question, objectives, worst_excess
+from carbonsweep.search.order import grouped, weights_group
 from carbonsweep.search.space import Space
 from carbonsweep.search.study import JOURNAL, PENALTY, REFUSED, Search, journal
 from carbonsweep.units import S_PER_YEAR
@@ -68,10 +69,20 @@ def search(
     seed: int = 0,
     records: Mapping[Configuration, TrialRecord] | None = None,
     storage: BaseStorage | None = None,
+    loads_weights: bool = False,
 ) -> Search:
     """`records` is what the record file would hold; a failure in it is not reusable."""
     known = {} if records is None else {c: found for c, found in records.items() if not is_failure(found)}
-    return Search(space=space, question=question, name="test", trials=trials, seed=seed, known=known, storage=storage)
+    return Search(
+        space=space,
+        question=question,
+        name="test",
+        trials=trials,
+        seed=seed,
+        known=known,
+        storage=storage,
+        loads_weights=loads_weights,
+    )
 
 
 def run(
@@ -168,7 +179,82 @@ def test_sampling_learns_from_what_it_is_told() -> None:
     assert sum(configuration.batch_size == 64 for configuration in later) >= 18
 
 
+# ---- in the order that loads weights least ----
+
+
+def test_where_weights_cost_time_everything_is_handed_out_group_by_group(storage: BaseStorage | None) -> None:
+    searching = search(asking(), storage=storage, loads_weights=True)
+    assert run(searching) == grouped(POINTS)
+    assert searching.suggest() is None
+    assert states(searching.study) == [TrialState.COMPLETE] * 12  # Optuna knows each, once
+    assert {Configuration(**frozen.params) for frozen in searching.study.trials} == set(POINTS)
+
+
+def test_workers_side_by_side_get_groups_of_their_own() -> None:
+    # Four groups (2 GPUs x 2 models) of three batch sizes: four workers meet in none, and each stays in its own.
+    searching = search(asking(), loads_weights=True)
+    flight = [searching.suggest() for _ in range(4)]
+    handed = {weights_group(each) for each in flight if each is not None}
+    assert len(handed) == 4
+    for _ in range(2):
+        for i, before in enumerate(flight):
+            assert before is not None
+            searching.tell(outcome(before))
+            after = flight[i] = searching.suggest()
+            assert after is not None
+            assert weights_group(after) == weights_group(before)
+            assert after.batch_size == 2 * before.batch_size
+    assert searching.suggest() is None
+
+
+def test_a_space_that_is_only_sampled_is_left_to_the_sampler() -> None:
+    handed = [run(search(asking(), trials=8, seed=2, loads_weights=loads)) for loads in (True, False)]
+    assert handed[0] == handed[1]
+
+
+def test_known_records_leave_the_order_of_the_rest_unchanged() -> None:
+    before = {configuration: outcome(configuration) for configuration in POINTS[3:8]}
+    searching = search(asking(), records=before, loads_weights=True)
+    assert run(searching) == [each for each in grouped(POINTS) if each not in before]
+
+
+def test_in_order_too_what_was_running_at_a_kill_comes_first_and_nothing_is_asked_twice(tmp_path: Path) -> None:
+    kept: dict[Configuration, TrialRecord] = {}
+    first = search(asking(), storage=journal(tmp_path), loads_weights=True)
+    run(first, most=4, into=kept)
+    stale = [first.suggest(), first.suggest()]
+    second = search(asking(), storage=journal(tmp_path), records=kept, loads_weights=True)
+    handed = run(second, into=kept)
+    assert handed[:2] == stale
+    assert handed[2:] == [each for each in grouped(POINTS) if each not in [*list(kept)[:4], *stale]]
+    # 4 told before the kill, 2 closed as failed, 8 after it: no entry more.
+    assert len(second.study.trials) == 14
+
+
+def test_in_order_too_a_sweep_that_is_killed_twice_visits_everything_once(tmp_path: Path) -> None:
+    kept: dict[Configuration, TrialRecord] = {}
+    dealer = random.Random(1)
+    finished: list[Configuration] = []
+    for _ in range(4):
+        searching = search(asking(), storage=journal(tmp_path), records=kept, loads_weights=True)
+        finished += run(searching, most=dealer.randint(0, 3), into=kept)
+        for _ in range(dealer.randint(1, 3)):
+            searching.suggest()  # and the process dies
+    last = search(asking(), storage=journal(tmp_path), records=kept, loads_weights=True)
+    finished += run(last, into=kept)
+    assert sorted(finished) == sorted(POINTS)
+    assert not {TrialState.RUNNING, TrialState.WAITING} & set(states(last.study))
+
+
 # ---- records from before ----
+
+
+def test_a_record_outside_the_space_is_kept_for_what_it_implies_and_is_no_trial() -> None:
+    outside = replace(POINTS[0], batch_size=64)
+    searching = search(asking(), records={outside: record(outside, TOO_BIG)})
+    assert (searching.reused, searching.told, searching.remaining) == (0, 0, 12)
+    assert searching.outcomes == {outside: record(outside, TOO_BIG)}
+    assert outside not in run(searching)
 
 
 @pytest.mark.parametrize("trials", [12, 8])

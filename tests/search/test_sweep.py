@@ -1,13 +1,16 @@
-"""Trials through Ray when things die: a worker, the disk, the bench itself."""
+"""Trials through Ray: when things die (a worker, the disk, the bench itself), and where loading weights costs time."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from carbonsweep.records import read
+from carbonsweep.records import encode, read
 from tests.running import TIMEOUT_S, environment
 
 ROOT = Path(__file__).parents[2]
@@ -92,3 +95,171 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_was_written(tmp_path: Path) 
     records, damaged = read(tmp_path / "out")
     assert damaged == []
     assert 0 < len(records) < 6
+
+
+MEASURING = """
+import json, os, signal, time
+from dataclasses import replace
+from pathlib import Path
+import ray
+from carbonsweep import inputs
+from carbonsweep.bench.roofline import RooflineBench
+from carbonsweep.errors import DoesNotFit
+from carbonsweep.records import OutputFolder
+from carbonsweep.search import sweep as rays
+from carbonsweep.search.order import weights_group
+from carbonsweep.search.space import space
+from carbonsweep.search.study import Search, journal
+
+class Bench:
+    # Takes the device model's numbers, and loads weights as a measuring bench does: each load and run is a line.
+    name, held = "double", None
+    def identity(self, configuration):
+        return replace(RooflineBench().identity(configuration), basis="measured")
+    def measure(self, configuration, workload):
+        loads = self.held != weights_group(configuration)
+        self.held = weights_group(configuration)
+        line = [os.getpid(), loads, configuration.model, configuration.batch_size]
+        with open({log!r}, "a") as file:
+            file.write(json.dumps(line) + chr(10))
+        time.sleep(0.3)
+        if configuration.batch_size >= {too_large}.get(configuration.model, 1000):
+            raise DoesNotFit(20e9, 16e9)
+        return RooflineBench().measure(replace(configuration, batch_size=1), workload)
+
+def connect(address):
+    ray.init(address="local", num_cpus=2, num_gpus={gpus}, include_dashboard=False, log_to_driver=False,
+             logging_level="ERROR")
+
+def observe(record):
+    shown.append(record)
+    if len(shown) == {interrupt_after}:
+        signal.raise_signal(signal.SIGINT)
+
+rays._connect = connect
+shown = []
+searched = space(models={models}, gpus=("T4",), gpu_counts=(1,), batch_sizes={sizes}, dtypes=("fp16",),
+                 engines=("paper",))
+scenario = inputs.scenario(dict(region="QC"), searched.gpus)
+question = inputs.question(objective=("carbon",), slo_ttft=None, slo_tpot=None, slo_latency=None, scenario=scenario)
+workload = inputs.workload(prompts=None, output_tokens=8, seed=0)
+with OutputFolder(Path("out")) as folder:
+    known = {{record.configuration: record for record in folder.records.values()}}
+    search = Search(space=searched, question=question, name="s", trials=1000, seed=0, known=known,
+                    storage=journal(folder.folder), loads_weights=True)
+    try:
+        lost = rays.sweep(search=search, bench=Bench(), workload=workload, out=folder, observe=observe)
+    except KeyboardInterrupt:
+        print("interrupted")
+    else:
+        states = [t.state.name for t in search.study.trials]
+        print(json.dumps(dict(shown=len(shown), lost=lost, told=search.told, running=states.count("RUNNING"))))
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of the bench double."""
+
+    worker: int
+    loads: bool
+    model: str
+    batch_size: int
+
+
+def measure(
+    home: Path,
+    *,
+    models: tuple[str, ...] = ("LLaMA-7B", "TinyLlama-1.1B"),
+    sizes: tuple[int, ...] = (16, 8, 4, 2, 1),
+    gpus: int = 1,
+    too_large: dict[str, int] | None = None,
+    interrupt_after: int = 0,
+) -> tuple[str, list[Run]]:
+    """What the script printed last, and every call of the bench so far."""
+    log = home / "runs"
+    script = home / "measuring.py"
+    script.write_text(
+        MEASURING.format(
+            log=str(log),
+            models=models,
+            sizes=sizes,
+            gpus=gpus,
+            too_large={"LLaMA-7B": 4} if too_large is None else too_large,
+            interrupt_after=interrupt_after,
+        )
+    )
+    process = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=home,
+        env={**environment(home), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Traceback" not in process.stderr, process.stderr
+    runs = [Run(*json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+    return process.stdout.splitlines()[-1], runs
+
+
+def test_one_worker_loads_each_model_once_and_tries_nothing_that_cannot_fit(tmp_path: Path) -> None:
+    said, runs = measure(tmp_path)
+    assert json.loads(said) == {"shown": 10, "lost": [], "told": 10, "running": 0}
+    assert [(run.model, run.batch_size, run.loads) for run in runs] == [
+        ("LLaMA-7B", 1, True),
+        ("LLaMA-7B", 2, False),
+        ("LLaMA-7B", 4, False),  # does not fit: 8 and 16 are not tried
+        ("TinyLlama-1.1B", 1, True),
+        *[("TinyLlama-1.1B", size, False) for size in (2, 4, 8, 16)],
+    ]
+    records, _ = read(tmp_path / "out")
+    assert len(records) == len({record.key for record in records}) == 10
+    reasons = {record.configuration.batch_size: record.refusal.reason for record in records if record.refusal}
+    assert reasons[4] == "does not fit: lacks 4e+09 bytes"
+    assert reasons[8] == reasons[16] == "not tried: batch 4 already does not fit (20 GB asked, 16 GB there)"
+
+
+def test_two_workers_take_different_models(tmp_path: Path) -> None:
+    models = ("LLaMA-7B", "TinyLlama-1.1B", "OpenLLaMA-3B", "SmolLM2-135M")
+    said, runs = measure(tmp_path, models=models, sizes=(1, 2, 4), gpus=2, too_large={})
+    assert json.loads(said)["told"] == 12
+    assert len(runs) == 12
+    assert len({run.worker for run in runs}) == 2
+    # At least one load for each model; the bound is that of the pure test of the order, and at random 12 runs of two
+    # workers would load 9 times and more.
+    assert 4 <= sum(run.loads for run in runs) <= 4 + 2 * 2
+
+
+def test_a_larger_batch_already_in_flight_finishes_and_the_rest_is_not_tried(tmp_path: Path) -> None:
+    said, runs = measure(tmp_path, models=("LLaMA-7B",), gpus=2, too_large={"LLaMA-7B": 1})
+    assert json.loads(said)["told"] == 5
+    assert sorted(run.batch_size for run in runs) == [1, 2]
+    reasons = {r.configuration.batch_size: r.refusal.reason for r in read(tmp_path / "out")[0] if r.refusal}
+    assert reasons[1] == reasons[2] == "does not fit: lacks 4e+09 bytes"
+    assert {reasons[size][:20] for size in (4, 8, 16)} == {"not tried: batch 1 a"}
+
+
+def test_interrupted_twice_it_still_tries_nothing_that_cannot_fit_and_keeps_one_record_each(tmp_path: Path) -> None:
+    # The third record is the one that does not fit, so the first stop falls before it and the second on an implied one.
+    assert measure(tmp_path, interrupt_after=2)[0] == "interrupted"
+    assert measure(tmp_path, interrupt_after=2)[0] == "interrupted"
+    said, runs = measure(tmp_path)
+    assert json.loads(said)["told"] == 10
+    records, damaged = read(tmp_path / "out")
+    assert damaged == []
+    assert len(records) == len({record.key for record in records}) == 10
+    assert max(run.batch_size for run in runs if run.model == "LLaMA-7B") == 4
+    # What was in flight at a stop is run again, nothing else: at most one more a stop, with one worker.
+    assert sum(Counter((run.model, run.batch_size) for run in runs).values()) <= 8 + 2
+
+
+def test_where_everything_left_is_implied_nothing_is_tried(tmp_path: Path) -> None:
+    measure(tmp_path, models=("LLaMA-7B",))
+    path = tmp_path / "out" / "records.jsonl"
+    kept = [record for record in read(tmp_path / "out")[0] if record.configuration.batch_size <= 4]
+    path.write_bytes(b"".join(encode(record) + b"\n" for record in kept))
+    said, runs = measure(tmp_path, models=("LLaMA-7B",))
+    assert json.loads(said) == {"shown": 2, "lost": [], "told": 5, "running": 0}
+    assert len(runs) == 3  # those of the first sweep

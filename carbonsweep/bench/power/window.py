@@ -1,127 +1,172 @@
-"""Energy of a time window, from a counter that ticks: the difference of two readings, and how far off it can be.
+"""Energy of a stretch of time, worked out afterwards from what a polled instrument showed.
 
-A counter that refreshes every t_upd shows, at each edge of a window, a value at most t_upd old. Two edges, at mean
-power P: |error| <= 2 t_upd P joules, hence 2 t_upd / T of the window's energy. Work is therefore repeated until the
-window is long. Energy that could not be read is None with the reason beside it, never zero.
+A counter that refreshes shows, between two ticks, the joules up to the last one. Energy only grows, so whatever the
+power did, E(t) lies between the last value surely ticked before t and the first surely ticked after it: that is the
+bound, and it holds for every waveform. Inside it, E(t) is interpolated between the observed ticks.
+
+Power is integrated by the trapezoid rule over what the sensor showed at its own ticks, at real timestamps, with a
+sample before and one after the stretch. Its interval takes power for monotone between samples; where it is not, the
+aliasing check of `gates.py` fires and the interval is withdrawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Final, Protocol
+from typing import Final
 
-from carbonsweep.domain import Energy, EnergyEstimate
-from carbonsweep.errors import BenchError
+import numpy as np
 
-COUNTER_REFRESH_S: Final = 0.1
-"""Refresh period of NVML's energy counter. Source: ml-energy/zeus, skills/measuring-energy/SKILL.md, "roughly every
-100 ms"; 10 ms was seen on one card, so the bound is a careful one."""
+from carbonsweep.bench.power.trace import Array, Trace
 
-LEAST_WINDOW_S: Final = 20 * COUNTER_REFRESH_S
-"""20 refresh periods: the bound is then at most 10 % of the window's energy."""
+Span = tuple[float, float]
+"""Begin and end on the clock of the trace, seconds."""
 
-Clock = Callable[[], float]
+LEAST_TICKS: Final = 4
+"""Intervals between ticks that a refresh period is taken from; fewer say nothing."""
 
 
-class MeterError(BenchError):
-    """A meter gave no reading; the message says why."""
-
-
-class Meter(Protocol):
-    """Anything that counts joules upwards: NVML's counter, or a script in a test."""
-
-    @property
-    def source(self) -> str:
-        """Which meter this is ("nvml-counter"); part of a record's reuse key."""
-        ...
-
-    @property
-    def semantics(self) -> str:
-        """What its joules cover."""
-        ...
-
-    def read_j(self) -> float:
-        """Joules since an arbitrary start. Raises MeterError."""
-        ...
+class NotCovered(ValueError):
+    """The readings do not bracket a stretch of time, or cannot be trusted there; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The same work done `runs` times, back to back; `joules` is of all runs, None where `flaw` says why."""
+class Joules:
+    """An estimate and the interval around it."""
 
-    runs: int
-    duration_s: float
-    joules: float | None
-    flaw: str | None = None
-
-    @property
-    def run_s(self) -> float:
-        """Seconds of one run."""
-        return self.duration_s / self.runs
+    joules: float
+    low_j: float
+    high_j: float
 
 
-def window(work: Callable[[], None], *, meter: Meter | None, clock: Clock, least_s: float = LEAST_WINDOW_S) -> Window:
-    """Do `work` once or, with a meter, again and again until `least_s` seconds have passed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """A quantity at its sensor's own ticks: `times_s` increasing, `values` at those times."""
 
-    `work` returns only when the device is done. The readings lie outside the timed stretch, so their own cost is in no
-    duration.
+    times_s: Array
+    values: Array
+
+    def within(self, span: Span) -> Steps:
+        """Those ticks that lie in `span`."""
+        inside = (self.times_s >= span[0]) & (self.times_s <= span[1])
+        return Steps(times_s=self.times_s[inside], values=self.values[inside])
+
+
+def ticks(taken_s: Array, values: Array) -> Steps:
+    """Where the shown value changed, halfway between the last reading of the old value and the first of the new."""
+    known = ~np.isnan(values)
+    times_s, shown = taken_s[known], values[known]
+    changed = np.flatnonzero(np.diff(shown) != 0)
+    return Steps(times_s=(times_s[changed] + times_s[changed + 1]) / 2, values=shown[changed + 1])
+
+
+def refresh_s(seen: Trace) -> float | None:
+    """The counter's refresh period, seconds, from the distances of its ticks; None with too few of them.
+
+    A counter polled more slowly than it ticks seems to refresh at the pace of the polls, an upper bound.
     """
-    begin_j = _reading(meter)
-    begin_s = clock()
-    work()
-    end_s, runs = clock(), 1
-    while meter is not None and end_s - begin_s < least_s:
-        work()
-        end_s, runs = clock(), runs + 1
-    joules, flaw = _difference(begin_j, _reading(meter))
-    return Window(runs=runs, duration_s=end_s - begin_s, joules=joules, flaw=flaw)
+    gaps_s = np.diff(ticks(seen.taken_s, seen.counter_j).times_s)
+    if len(gaps_s) < LEAST_TICKS:
+        return None
+    # Polls make single distances jitter, and a late one skips a tick: all time over all periods does not.
+    periods = np.maximum(1, np.rint(gaps_s / float(np.median(gaps_s))))
+    return float(np.sum(gaps_s) / np.sum(periods))
 
 
-def phase_energy(windows: Sequence[Window], meter: Meter | None) -> tuple[Energy | None, tuple[str, ...]]:
-    """Energy of one run, as the mean over `windows`, and the distinct reasons why it is unknown (then it is None).
+def counter_energy(seen: Trace, span: Span, *, step_j: float) -> Joules:
+    """Joules of `span` by the counter; `step_j` is its resolution. Raises NotCovered."""
+    known = ~np.isnan(seen.counter_j)
+    asked_s, answered_s, shown_j = seen.asked_s[known], seen.answered_s[known], seen.counter_j[known]
+    _refuse_reset(answered_s, asked_s, shown_j, span)
+    steps = ticks((asked_s + answered_s) / 2, shown_j)
+    low, high, estimate = [], [], []
+    for edge_s in span:
+        low_j, high_j = _surely(asked_s, answered_s, shown_j, edge_s, step_j)
+        between = float(np.interp(edge_s, steps.times_s, steps.values)) if len(steps.times_s) else low_j
+        low.append(low_j)
+        high.append(high_j)
+        estimate.append(min(max(between, low_j), high_j))
+    return Joules(joules=estimate[1] - estimate[0], low_j=max(0.0, low[1] - high[0]), high_j=max(0.0, high[1] - low[0]))
 
-    The interval is the worst case of the counter's refresh, averaged likewise: errors of windows may all agree in sign.
+
+def _refuse_reset(answered_s: Array, asked_s: Array, shown_j: Array, span: Span) -> None:
+    """A counter that falls anywhere between the readings around `span` started anew."""
+    first = max(0, int(np.searchsorted(answered_s, span[0], side="right")) - 1)
+    last = int(np.searchsorted(asked_s, span[1], side="left")) + 1
+    if np.any(np.diff(shown_j[first : last + 1]) < 0):
+        raise NotCovered("the energy counter went backwards: it was reset inside a window")
+
+
+def _surely(asked_s: Array, answered_s: Array, shown_j: Array, edge_s: float, step_j: float) -> tuple[float, float]:
+    """The energy that had surely, and the energy that had at most, been counted at `edge_s`."""
+    before = int(np.searchsorted(answered_s, edge_s, side="right")) - 1
+    after = int(np.searchsorted(asked_s, edge_s, side="left"))
+    if before < 0:
+        raise NotCovered("no reading of the energy counter before a window")
+    if after >= len(shown_j):
+        raise NotCovered("no reading of the energy counter after a window")
+    # The value shown first after the edge may have ticked before it; the one after that has not.
+    later = np.flatnonzero(shown_j[after:] > shown_j[after])
+    if not len(later):
+        raise NotCovered("the energy counter stood still after a window")
+    return float(shown_j[before]), float(shown_j[after + later[0]]) + step_j
+
+
+def power_steps(seen: Trace, *, lag_s: float, refresh_s: float | None) -> Steps:
+    """Power at the sensor's ticks, shifted to the moments it stands for.
+
+    Polls closer than the refresh period see a value held; each tick is one sample, and a value that did not change is
+    a sample at every tick. Polls further apart, or a period nobody knows, are samples as they are.
     """
-    if meter is None:
-        return None, ()
-    known = [(each.joules / each.runs, each.run_s, each.runs) for each in windows if each.joules is not None]
-    if len(known) < len(windows):
-        return None, tuple(sorted({each.flaw for each in windows if each.flaw is not None}))
-    run_j = fmean(joules for joules, _, _ in known)
-    # Bound of one run: 2 t_upd P / runs, with P = joules / seconds.
-    error_j = fmean(2 * COUNTER_REFRESH_S * (joules / run_s) / runs for joules, run_s, runs in known)
-    estimate = EnergyEstimate(joules=run_j, source=meter.source, semantics=meter.semantics)
-    energy = Energy(
-        joules=run_j,
-        low_j=max(0.0, run_j - error_j),
-        high_j=run_j + error_j,
-        source=meter.source,
-        semantics=meter.semantics,
-        estimates=(estimate,),
+    known = ~np.isnan(seen.power_w)
+    times_s, shown_w = seen.taken_s[known] - lag_s, seen.power_w[known]
+    if len(times_s) < 2:
+        return Steps(times_s=times_s, values=shown_w)
+    period_s = _sensor_period_s(times_s, shown_w, refresh_s)
+    if period_s is None or float(np.median(np.diff(times_s))) > 0.75 * period_s:
+        return Steps(times_s=times_s, values=shown_w)
+    changes = ticks(times_s, shown_w)
+    at_s = np.concatenate(([times_s[0]], changes.times_s, [times_s[-1]]))
+    watts = np.concatenate(([shown_w[0]], changes.values, [shown_w[-1]]))
+    # Held over several ticks: the old value was still there one period before it changed.
+    held = np.flatnonzero(np.diff(at_s) > 1.5 * period_s)
+    held = held[held < len(at_s) - 2]
+    return Steps(
+        times_s=np.insert(at_s, held + 1, at_s[held + 1] - period_s), values=np.insert(watts, held + 1, watts[held])
     )
-    return energy, ()
 
 
-def _reading(meter: Meter | None) -> float | str:
-    """Joules, or why there are none."""
-    if meter is None:
-        return "no meter"
-    try:
-        return meter.read_j()
-    except MeterError as failure:
-        return str(failure)
+def _sensor_period_s(times_s: Array, shown_w: Array, refresh_s: float | None) -> float | None:
+    """The power sensor's own refresh period where its changes show one, else the counter's."""
+    gaps_s = np.diff(ticks(times_s, shown_w).times_s)
+    if len(gaps_s) < LEAST_TICKS:
+        return refresh_s
+    shortest_s = float(np.quantile(gaps_s, 0.1))
+    if refresh_s is None or shortest_s < 2 * refresh_s:
+        return shortest_s
+    return refresh_s
 
 
-def _difference(begin: float | str, end: float | str) -> tuple[float | None, str | None]:
-    """Joules between two readings, or None and the reason."""
-    if isinstance(begin, str):
-        return None, begin
-    if isinstance(end, str):
-        return None, end
-    if end < begin:
-        return None, "the energy counter went backwards: it was reset inside a window"
-    if end == begin:
-        return None, "the energy counter did not advance inside a window"
-    return end - begin, None
+def power_energy(steps: Steps, span: Span) -> Joules:
+    """Joules of `span` by the trapezoid rule. Raises NotCovered where no sample lies before it and one after it."""
+    times_s, watts = steps.times_s, steps.values
+    if not len(times_s) or times_s[0] > span[0] or times_s[-1] < span[1]:
+        raise NotCovered("the power samples do not bracket a window")
+    inside = (times_s > span[0]) & (times_s < span[1])
+    at_s = np.concatenate(([span[0]], times_s[inside], [span[1]]))
+    power_w = np.interp(at_s, times_s, watts)
+    long_s = np.diff(at_s)
+    return Joules(
+        joules=float(np.sum((power_w[1:] + power_w[:-1]) / 2 * long_s)),
+        low_j=float(np.sum(np.minimum(power_w[1:], power_w[:-1]) * long_s)),
+        high_j=float(np.sum(np.maximum(power_w[1:], power_w[:-1]) * long_s)),
+    )
+
+
+def total(parts: Sequence[Joules]) -> Joules:
+    """The sum; bounds add, since errors may all agree in sign."""
+    return Joules(
+        joules=sum(part.joules for part in parts),
+        low_j=sum(part.low_j for part in parts),
+        high_j=sum(part.high_j for part in parts),
+    )

@@ -1,0 +1,148 @@
+"""The options of measuring: the protocol's defaults, what is typed arrives there, and which bench measures."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+import pytest
+
+from carbonsweep.bench.endpoint.served import Served
+from carbonsweep.bench.phases import Effort
+from carbonsweep.bench.power.devices import UNMETERED, Instruments
+from carbonsweep.bench.power.nvml import NvmlProbe
+from carbonsweep.bench.server import ServerBench
+from carbonsweep.bench.transformers import TransformersBench
+from carbonsweep.benches import Chosen
+from carbonsweep.errors import BadInput
+from carbonsweep.measuring import effort, measuring_bench, measuring_options
+
+
+def parsed(*arguments: str) -> Effort:
+    @click.command()
+    @measuring_options
+    def command(**options: Any) -> Effort:
+        return effort(options)
+
+    made = command.main(list(arguments), standalone_mode=False)
+    assert isinstance(made, Effort)
+    return made
+
+
+def test_the_defaults_are_the_protocols() -> None:
+    assert parsed() == Effort()
+
+
+def test_each_option_arrives_in_its_field() -> None:
+    typed = ("--interval", "0.1", "--budget", "7", "--repeats", "4", "--batches", "5", "--window-bound", "0.05")
+    assert parsed(*typed, "--power-sampling", "0.1", "--cool-to", "40") == Effort(
+        interval=0.1,
+        budget_s=7.0,
+        repeats=4,
+        batches=5,
+        window_bound=0.05,
+        power_sampling_s=0.1,
+        cool_to_c=40.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("--interval", "0"),
+        ("--interval", "nan"),
+        ("--budget", "-1"),
+        ("--budget", "inf"),
+        ("--repeats", "1"),
+        ("--batches", "0"),
+        ("--window-bound", "2"),
+        ("--power-sampling", "0"),
+        ("--cool-to", "-300"),
+    ],
+)
+def test_what_no_protocol_can_use_is_refused_where_it_is_typed(typed: tuple[str, str]) -> None:
+    with pytest.raises(click.BadParameter):
+        parsed(*typed)
+
+
+ENDPOINT = "http://127.0.0.1:8000/v1"
+FOUND = Served(
+    endpoint=ENDPOINT,
+    host="127.0.0.1",
+    local=True,
+    model="org/tiny",
+    engine_version="vLLM 0.32",
+    version="0.32",
+    path="completions",
+    dialect="vllm",
+    context_tokens=2048,
+)
+
+
+def chosen(effort: Effort = Effort(), **changes: Any) -> Chosen:  # noqa: B008  (frozen)
+    start: dict[str, Any] = {
+        "bench": "server",
+        "endpoint": ENDPOINT,
+        "weights": "auto",
+        "models": ("TinyLlama-1.1B",),
+        "gpu": "L4",
+        "dtypes": ("fp16",),
+    }
+    return measuring_bench(effort, **{**start, **changes})
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A machine with one L4, and a server on it; what the server is asked about is the test's to change."""
+    state: dict[str, Any] = {"served": FOUND, "gpus": 1}
+
+    def instruments(device: str, power_sampling_s: float | None) -> Instruments:
+        return Instruments(probes=tuple(NvmlProbe(uuid=f"GPU-{index}") for index in range(state["gpus"])))
+
+    monkeypatch.setattr("carbonsweep.bench.endpoint.probe.served", lambda endpoint: state["served"])
+    monkeypatch.setattr("carbonsweep.bench.power.devices.instruments", instruments)
+    return state
+
+
+def test_the_transformers_bench_measures_with_the_effort_that_was_asked_for() -> None:
+    pytest.importorskip("torch", reason="measuring needs the extra 'measure'")
+    asked = Effort(repeats=7, power_sampling_s=0.1)
+    made = chosen(asked, bench="transformers", endpoint=None, gpu="CPU", dtypes=None, weights="random")
+    assert isinstance(made.bench, TransformersBench)
+    assert (made.bench.effort, made.bench.weights) == (asked, "random")
+    assert (made.gpus, made.dtypes, made.engines) == (("CPU",), ("fp32",), ("transformers",))
+
+
+def test_a_server_on_this_machine_is_metered_here(serving: dict[str, Any]) -> None:
+    asked = Effort(repeats=7, power_sampling_s=0.1)
+    made = chosen(asked)
+    assert isinstance(made.bench, ServerBench)
+    assert (made.bench.effort, made.bench.served) == (asked, FOUND)
+    assert [probe.name for probe in made.bench.instruments.probes] == ["GPU-0"]
+    assert made.bench.power_protocol == "nvml-power every 0.1 s"
+    assert (made.gpus, made.dtypes, made.engines) == (("L4",), ("fp16",), ("server",))
+    assert made.statement == "Measured from outside: org/tiny served by vLLM 0.32 on this machine."
+
+
+def test_a_server_elsewhere_has_joules_nobody_reads(serving: dict[str, Any]) -> None:
+    serving["served"] = dataclasses.replace(FOUND, local=False, host="gpu.example")
+    made = chosen()
+    assert isinstance(made.bench, ServerBench)
+    assert made.bench.instruments.probes == ()
+    assert made.bench.power_protocol == UNMETERED
+    assert made.statement.endswith("on gpu.example, its joules unknown: no meter here reads them.")
+
+
+def test_several_gpus_of_the_kind_are_refused_where_one_of_them_serves(serving: dict[str, Any]) -> None:
+    serving["gpus"] = 2
+    with pytest.raises(BadInput, match="this machine has 2 L4, and which one serves is unknown"):
+        chosen()
+
+
+def test_a_server_without_a_gpu_here_is_unmetered(serving: dict[str, Any]) -> None:
+    serving["gpus"] = 0
+    made = chosen()
+    assert isinstance(made.bench, ServerBench)
+    assert made.bench.power_protocol == UNMETERED
+    assert made.statement.endswith("on this machine, its joules unknown: no L4 to be seen here.")
