@@ -47,6 +47,12 @@ def workload(
     return prompt_workload(prompts, output_tokens, seed, prompt_format=prompt_format, template=template)
 
 
+def asked_workload(options: dict[str, Any], seed: int) -> Workload:
+    """The workload of `options` (those of `options.workload_options`, among others). Raises BadInput as `workload`."""
+    names = ("prompts", "prompt_format", "template", "output_tokens")
+    return workload(seed=seed, **{name: options[name] for name in names})
+
+
 def question(
     *,
     objective: tuple[str, ...],

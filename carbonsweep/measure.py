@@ -85,10 +85,6 @@ def command(
     gpu: str | None,
     batch_sizes: tuple[int, ...],
     dtypes: tuple[str, ...] | None,
-    prompts: str | None,
-    prompt_format: str,
-    template: str,
-    output_tokens: int,
     seed: int,
     bench: str,
     endpoint: str | None,
@@ -96,7 +92,7 @@ def command(
     out: Path | None,
     time_limit: float | None,
     as_json: bool,
-    **measuring: Any,
+    **given: Any,
 ) -> int:
     """Measure configurations on this machine and print the full evidence behind each number."""
     begun_s = time.monotonic()
@@ -105,7 +101,7 @@ def command(
     from carbonsweep.search.space import space
 
     chosen = measuring_bench(
-        effort(measuring), bench=bench, endpoint=endpoint, weights=weights, models=models, gpu=gpu, dtypes=dtypes
+        effort(given), bench=bench, endpoint=endpoint, weights=weights, models=models, gpu=gpu, dtypes=dtypes
     )
     grid = space(
         models=models,
@@ -115,9 +111,7 @@ def command(
         dtypes=chosen.dtypes,
         engines=chosen.engines,
     )
-    workload = inputs.workload(
-        prompts=prompts, prompt_format=prompt_format, template=template, output_tokens=output_tokens, seed=seed
-    )
+    workload = inputs.asked_workload(given, seed)
     tell = terminal.warn if as_json else terminal.say
     tell(chosen.statement)
     for weights_label in benches.weights(chosen.bench, grid):

@@ -42,13 +42,9 @@ def command(
     batch_sizes: tuple[int, ...],
     dtypes: tuple[str, ...] | None,
     engine: tuple[str, ...] | None,
-    prompts: str | None,
-    prompt_format: str,
-    template: str,
-    output_tokens: int,
     seed: int,
     as_json: bool,
-    **scenario_options: Any,
+    **given: Any,
 ) -> int:
     """The exact best configuration over the modelled space: every point is predicted, none is tried."""
     from carbonsweep import answer, benches, exact, inputs, terminal
@@ -70,11 +66,9 @@ def command(
         slo_ttft=slo_ttft,
         slo_tpot=slo_tpot,
         slo_latency=slo_latency,
-        scenario=inputs.scenario(scenario_options, searched.gpus),
+        scenario=inputs.scenario(given, searched.gpus),
     )
-    workload = inputs.workload(
-        prompts=prompts, prompt_format=prompt_format, template=template, output_tokens=output_tokens, seed=seed
-    )
+    workload = inputs.asked_workload(given, seed)
     planned = exact.plan(searched, workload, question)
     found = answer.answer(exact.shown(planned, workload, question), question)
     written = document(found, regret=0.0, notes={"counts": planned.counts(), "configurations": searched.size})

@@ -26,11 +26,11 @@ PACKAGES: Final = ("carbonsweep", "numpy", "nvidia-ml-py", "torch", "transformer
 def trial(bench: Bench, configuration: Configuration, workload: Workload) -> TrialRecord:
     """Measure `configuration` and write down whatever came of it; a refusal is an outcome, not an exception."""
     outcome = _outcome(bench, configuration, workload)
-    identity = bench.identity(configuration)
+    identity, summary = bench.identity(configuration), workload.summary()
     return TrialRecord(
-        key=record_key(configuration, workload.summary(), identity),
+        key=record_key(configuration, summary, identity),
         configuration=configuration,
-        workload=workload.summary(),
+        workload=summary,
         identity=identity,
         provenance=provenance(),
         measurement=outcome if isinstance(outcome, Measurement) else None,

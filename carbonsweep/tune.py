@@ -106,17 +106,13 @@ def command(
     batch_sizes: tuple[int, ...],
     dtypes: tuple[str, ...] | None,
     engine: tuple[str, ...] | None,
-    prompts: str | None,
-    prompt_format: str,
-    template: str,
-    output_tokens: int,
     seed: int,
     bench: str,
     weights: str,
     trials: int | None,
     out: Path | None,
     address: str | None,
-    **scenario_options: Any,
+    **given: Any,
 ) -> int:
     """Find the configuration that serves tokens with the least carbon (or another objective) under latency limits."""
     from carbonsweep import benches, inputs, terminal
@@ -139,12 +135,10 @@ def command(
         slo_ttft=slo_ttft,
         slo_tpot=slo_tpot,
         slo_latency=slo_latency,
-        scenario=inputs.scenario(scenario_options, searched.gpus),
+        scenario=inputs.scenario(given, searched.gpus),
     )
     benches.require_energy(chosen.bench, searched, question)
-    workload = inputs.workload(
-        prompts=prompts, prompt_format=prompt_format, template=template, output_tokens=output_tokens, seed=seed
-    )
+    workload = inputs.asked_workload(given, seed)
     name = study_name(
         searched, question, workload.summary().digest, map(chosen.bench.identity, searched.configurations())
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 S_PER_HOUR: Final = 3600.0
+S_PER_NS: Final = 1e-9
 HOURS_PER_YEAR: Final = 8760.0
 """The paper's year: its six embodied shares (section 3.2) follow only from 365 days of 24 h."""
 S_PER_YEAR: Final = HOURS_PER_YEAR * S_PER_HOUR

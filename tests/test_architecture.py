@@ -26,21 +26,29 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"search"}), False),
     (frozenset({"answer"}), False),
     (frozenset({"exact", "document", "figures", "results", "claims"}), True),
-    (frozenset({"options", "inputs", "benches", "terminal", "footing", "html_page"}), True),
+    (frozenset({"options", "inputs", "benches", "measuring", "quantities", "evidence_lines"}), True),
+    (frozenset({"terminal", "footing", "html_page"}), True),
     (frozenset({"tune", "measure", "plan", "price", "report", "explain", "node", "calibrate"}), False),
     (frozenset({"__main__", "__init__"}), False),
 )
 
 # The measuring bench and the parts it is made of; nothing else reaches torch.
-MEASURING = {"bench/transformers.py", "bench/loading.py", "bench/generation.py", "bench/hardware.py"}
+MEASURING = {
+    "bench/transformers.py",
+    "bench/loading.py",
+    "bench/generation.py",
+    "bench/hardware.py",
+    "bench/running.py",
+}
 
 # Each heavy library and the only files that may import it.
 HOMES = {
     "ray": {"search/sweep.py"},
     "optuna": {"search/space.py", "search/objectives.py", "search/study.py", "search/sweep.py"},
     "torch": MEASURING,
-    "transformers": MEASURING,
-    "datasets": {"bench/prompts.py"},
+    "transformers": MEASURING | {"bench/endpoint/recount.py"},
+    "datasets": {"bench/prompt_hub.py"},
+    "pyarrow": {"bench/prompt_files.py"},
     "pynvml": {"bench/power/nvml.py", "node.py"},
     "matplotlib": {"figures/page.py", "figures/front.py", "figures/labels.py", "figures/bars.py"},
     "pandas": set(),

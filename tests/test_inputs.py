@@ -95,3 +95,9 @@ def test_a_large_file_is_announced_before_it_is_read(tmp_path: Path, capsys: pyt
     with pytest.raises(BadInput, match="is no Parquet file"):
         inputs.workload(prompts=str(large), output_tokens=150, seed=0)
     assert capsys.readouterr().err == f"Reading the prompts {str(large)!r}.\n"
+
+
+def test_the_workload_is_taken_from_all_options_of_a_command() -> None:
+    options = {"prompts": None, "prompt_format": "auto", "template": "alpaca", "output_tokens": 20, "region": "QC"}
+    same = inputs.workload(prompts=None, output_tokens=20, seed=7, template="alpaca")
+    assert inputs.asked_workload(options, 7) == same

@@ -19,6 +19,7 @@ from carbonsweep.domain import BenchIdentity, Configuration, Measurement, Worklo
 from carbonsweep.errors import BenchFailed, DoesNotFit
 from carbonsweep.records import decode, read
 from carbonsweep.search.order import weights_group
+from tests.bench.openai_server import ScriptedServer, well_behaved
 from tests.running import TIMEOUT_S, assert_one_line_error, environment, interrupt_after, line_count, run
 
 TINY = ("--model", "TinyLlama-1.1B")
@@ -253,6 +254,22 @@ def test_bad_input_is_one_clear_line_exit_2_and_nothing_written(
         process.stdout = ""  # it had said by then on what it measures
     assert_one_line_error(process, 2, *words)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_server_is_measured_from_outside(tmp_path: Path) -> None:
+    pytest.importorskip("httpx2", reason="measuring a server needs the extra 'server'")
+    with ScriptedServer(well_behaved) as server:
+        endpoint = ("--bench", "server", "--endpoint", server.url, "--gpu", "CPU", "--dtype", "fp32")
+        effort = ("--budget", "0", "--repeats", "2", "--batches", "1", "--output-tokens", "6", "--out", "out")
+        process = run("measure", "--model", "smollm2-135m", *endpoint, *effort, "--batch-size", "2", home=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("Measured from outside: scripted served by ")
+    assert "  weights         served model scripted" in process.stdout
+    (record,), _ = read(tmp_path / "out")
+    assert record.measurement is not None
+    assert (record.measurement.bench, record.configuration.engine) == ("server", "server")
+    assert record.measurement.evidence is not None
+    assert record.measurement.evidence.ttft.unit == "request"
 
 
 REAL = (

@@ -30,7 +30,7 @@ Other languages need more tokens per byte.
 """
 
 SLOW_FILE_BYTES: Final = 2**26
-"""From here on reading takes seconds: 670 MB of ShareGPT conversations take about ten."""
+"""From here on reading takes seconds: 670 MB of ShareGPT conversations take about 20."""
 
 
 def built_in_workload(output_tokens: int, seed: int, template: str = "none") -> Workload:

@@ -174,9 +174,7 @@ class ServerBench:
         if readout.devices:
             return ()
         if not self.served.local:
-            return (
-                f"energy unknown: the server is on another machine, {self.served.host}, and its meter was not named",
-            )
+            return (f"energy unknown: the server is on {self.served.host}, and no meter of that machine was named",)
         return (f"energy unknown: {self.instruments.flaw or 'no meter was given'}",)
 
     def _miscounted_devices(self, configuration: Configuration) -> tuple[str, ...]:

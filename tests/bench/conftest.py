@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from carbonsweep.bench.endpoint.served import Served
 from carbonsweep.bench.power.meter import Phase
 from carbonsweep.bench.power.window import Span
 from carbonsweep.bench.weights import weights_source
@@ -116,3 +117,16 @@ def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_served(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """SmolLM2 behind a real `transformers serve`, one process for all tests."""
+    missing = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"transformers serve needs {', '.join(missing)} (extra: dev)")
+    from carbonsweep.bench.endpoint.probe import served
+    from tests.bench.serving import transformers_serve
+
+    with transformers_serve(smollm2_folder, tmp_path_factory.mktemp("serve")) as url:
+        yield served(url, str(smollm2_folder))

@@ -6,17 +6,23 @@ import dataclasses
 import importlib.util
 import json
 import math
+import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from carbonsweep.bench import Bench
+from carbonsweep.bench.endpoint.distinct import PREFIX_TOKENS
+from carbonsweep.bench.endpoint.served import Served
 from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.roofline import RooflineBench
+from carbonsweep.bench.server import ServerBench
 from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.domain import BenchIdentity, Configuration, Energy, Measurement, Workload, record_key
 from carbonsweep.errors import BenchError, UnknownFact, Unsupported
@@ -58,16 +64,33 @@ def transformers() -> Contestant:
     )
 
 
+SERVED = "CARBONSWEEP_TESTS_SERVED"
+"""Environment variable: what a probe of the tests' server found, as JSON; a process of its own reads it too."""
+
+
+def server() -> Contestant:
+    found = msgspec.json.decode(os.environ[SERVED], type=Served)
+    return Contestant(
+        ServerBench(served=found, effort=Effort(batches=4, repeats=2, budget_s=0)),
+        Configuration(model="SmolLM2-135M", gpu="CPU", gpu_count=1, batch_size=2, dtype="fp32", engine="server"),
+    )
+
+
+CONTESTANTS = {"roofline": roofline, "transformers": transformers, "server": server}
 NEEDS_TORCH = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None,
     reason="torch or transformers is not installed (extra: measure)",
 )
 
 
-@pytest.fixture(scope="module", params=["roofline", pytest.param("transformers", marks=NEEDS_TORCH)])
-def contestant(request: pytest.FixtureRequest) -> Contestant:
-    made: Contestant = {"roofline": roofline, "transformers": transformers}[request.param]()
-    return made
+@pytest.fixture(
+    scope="module", params=["roofline", *(pytest.param(name, marks=NEEDS_TORCH) for name in ("transformers", "server"))]
+)
+def contestant(request: pytest.FixtureRequest) -> Iterator[Contestant]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "server":
+            patch.setenv(SERVED, msgspec.json.encode(request.getfixturevalue("smollm2_served")).decode())
+        yield CONTESTANTS[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +99,7 @@ def measured(contestant: Contestant) -> Measurement:
 
 
 def test_it_is_sent_to_workers_before_and_knows_itself_there(contestant: Contestant) -> None:
-    fresh: Contestant = {"roofline": roofline, "transformers": transformers}[contestant.bench.name]()
+    fresh = CONTESTANTS[contestant.bench.name]()
     again = pickle.loads(pickle.dumps(fresh.bench))
     assert again.name == fresh.bench.name
     assert again.identity(fresh.configuration) == fresh.bench.identity(fresh.configuration)
@@ -105,7 +128,7 @@ def test_asking_for_the_identity_loads_nothing_heavy(contestant: Contestant) -> 
     # It decides about reuse, on a driver that may have none of these.
     done = subprocess.run(
         [sys.executable, "-c", IDENTITY_ALONE.format(name=contestant.bench.name)],
-        env={"PYTHONPATH": ":".join(sys.path), "PATH": ""},
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": "", SERVED: os.environ.get(SERVED, "")},
         capture_output=True,
         text=True,
         check=False,
@@ -128,10 +151,11 @@ def test_it_gives_a_measurement_of_its_own(contestant: Contestant, measured: Mea
 
 def test_its_tokens_add_up(contestant: Contestant, measured: Measurement) -> None:
     batch_size = contestant.configuration.batch_size
-    # Mean of 2..9 is 5.5; token 1 belongs to prefill, so 3 of 4 are decoded.
-    assert measured.prefill.tokens == pytest.approx(batch_size * 5.5)
+    # Mean of 2..9 is 5.5; token 1 belongs to prefill, so 3 of 4 are decoded. To a server each prompt has a prefix.
+    prefix = PREFIX_TOKENS if contestant.bench.name == "server" else 0
+    assert measured.prefill.tokens == pytest.approx(batch_size * (5.5 + prefix))
     assert measured.decode.tokens == measured.decode.padded_tokens == batch_size * 3
-    assert measured.prefill.tokens <= measured.prefill.padded_tokens <= batch_size * 9
+    assert measured.prefill.tokens <= measured.prefill.padded_tokens <= batch_size * (9 + prefix)
 
 
 def test_its_seconds_are_positive_and_inside_their_interval(measured: Measurement) -> None:

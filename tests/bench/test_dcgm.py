@@ -313,8 +313,8 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         ({"text": '{"object": "list"}', "kind": "application/json"}, "no metrics but application/json"),
         ({"text": "gone", "status": 404}, "answers 404"),
         ({"text": "broken", "status": 500}, "answers 500"),
-        ({"text": "# nothing collected yet\n"}, "no GPU's DCGM_FI_ fields but nothing"),
-        ({"text": "# HELP x\nvllm:num_requests_running 1\n"}, "fields but vllm:num_requests_running"),
+        ({"text": "# nothing collected yet\n"}, "no GPU's energy, power or temperature but nothing"),
+        ({"text": "# HELP x\nvllm:num_requests_running 1\n"}, "temperature but vllm:num_requests_running"),
     ],
 )
 def test_an_address_that_is_no_exporter_is_refused_with_what_was_found(
@@ -339,7 +339,7 @@ def test_an_address_where_nobody_answers_is_refused(serve: Callable[..., Answeri
     [
         (page(ADA), 200, "no longer shows GPU-aaaa-1"),
         ("Service Unavailable", 503, "answers 503"),
-        ("", 200, "no GPU's DCGM_FI_ fields"),
+        ("", 200, "no GPU's energy, power or temperature"),
     ],
 )
 def test_a_gpu_that_goes_away_while_it_is_read_is_an_error(
@@ -370,6 +370,14 @@ def test_a_connection_that_breaks_once_is_tried_again(serve: Callable[..., Answe
     probe.read()
     answering.cut_short = 1
     assert probe.read().power_w == 61.5
+
+
+def test_a_garbled_line_is_an_error_and_not_a_missing_value(serve: Callable[..., Answering]) -> None:
+    answering = serve(page(T4))
+    probe = one(answering)
+    answering.text = page(T4).replace("61.5", "6l.5")
+    with pytest.raises(MeterError, match="shows no metrics but text/plain"):
+        probe.read()
 
 
 def test_lines_of_several_containers_on_one_gpu_are_one_gpu() -> None:

@@ -93,11 +93,10 @@ def test_the_refusal_names_the_columns_that_would_be_valid() -> None:
 
 
 def test_a_table_is_judged_by_its_columns_before_a_row_is_read() -> None:
-    def unread() -> Any:
-        raise AssertionError("a row was read")
-        yield
+    def read(number: int) -> tuple[int, Any]:
+        raise AssertionError(f"row {number} was read")
 
-    table = Rows(origin="the set", unit="row", columns=("query",), numbered=unread())
+    table = Rows(origin="the set", unit="row", columns=("query",), numbered=map(read, [1]))
     assert "has the columns 'query'" in refusal(table)
 
 

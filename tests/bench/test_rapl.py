@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from carbonsweep.bench.power.rapl import RaplProbe, rapl_absence, rapl_probes
-from carbonsweep.bench.power.trace import MeterError, Probe
+from carbonsweep.bench.power.trace import MeterError, Probe, poll, trace
+from carbonsweep.bench.power.window import counter_energy
 
 RANGE_UJ = 262_143_328_850
 """As Intel servers show it: (2^32 - 1) units of 2^-14 J."""
@@ -163,6 +164,22 @@ def test_joules_go_on_upwards_where_the_counter_wraps(tmp_path: Path) -> None:
         clock.now_s += 1300.0
         count(folder, RANGE_UJ - 40_000_000)
         joules(probe)
+
+
+def test_a_window_across_a_wrap_has_the_joules_that_were_used(tmp_path: Path) -> None:
+    clock = Clock()
+    folder = zone(tmp_path, "intel-rapl:0", "package-0")
+    probe = only(tmp_path, clock)
+    rows = []
+    for step in range(301):
+        # 150 W, 10 ms between polls; the counter wraps after 1.2 s.
+        clock.now_s = 1000.0 + 0.01 * step
+        count(folder, round(RANGE_UJ - 180e6 + 150e6 * 0.01 * step) % RANGE_UJ)
+        rows.append(poll(probe, clock))
+    found = counter_energy(trace(rows), (1000.5, 1002.5), step_j=probe.instruments()[0].step)
+    # 150 W for 2 s.
+    assert found.joules == pytest.approx(300.0, rel=0.01)
+    assert found.low_j <= 300.0 <= found.high_j
 
 
 def test_a_counter_that_goes_back_without_a_wrap_is_an_error(tmp_path: Path) -> None:

@@ -397,6 +397,8 @@ def test_heat_clocks_and_memory_follow_the_script(running: Running) -> None:
         cap_w=250.5,
     )
     handle = handle_of(running, gpu)
+    running.set_time_s(59)
+    assert pynvml.nvmlDeviceGetTemperature(handle, 0) == 49  # 30 + 50 exp(-59 / 60) = 48.7
     running.set_time_s(60)
     assert pynvml.nvmlDeviceGetTemperature(handle, 0) == 48  # 30 + 50 / e = 48.4
     assert pynvml.nvmlDeviceGetTemperatureV(handle, 0) == 48

@@ -104,7 +104,7 @@ class Client:
     async def _listen(self, got: httpx2.Response, sent_s: float, tokens: int, limit: asyncio.Timeout) -> Heard:
         """Every event until the server closes the stream. Comments that keep it alive are no events."""
         assert isinstance(got.stream, httpx2.AsyncByteStream)
-        got.stream = _Strict(got.stream)
+        arriving = got.stream = _Arriving(got.stream, self.clock)
         loop = asyncio.get_running_loop()
         beats: list[Beat] = []
         finish: str | None = None
@@ -112,7 +112,7 @@ class Client:
         usage: wire.Usage | None = None
         events = 0
         async for event in httpx2.EventSource(got, max_event_size=LARGEST_EVENT_BYTES):
-            at_s = self.clock()
+            at_s = arriving.at_s
             limit.reschedule(loop.time() + self.patience.stall_s)
             if event.data == "[DONE]":
                 continue  # read on to the end, or the connection cannot be used again
@@ -201,15 +201,20 @@ async def opened(where: Address, patience: Patience) -> AsyncIterator[Client]:
         await client.close()
 
 
-class _Strict(httpx2.AsyncByteStream):
-    """The bytes of a stream as they come, refusing what is not UTF-8: events are text, and replaced text hides that."""
+class _Arriving(httpx2.AsyncByteStream):
+    """The bytes of a stream, and when the last ones came: events in one piece came at one time.
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
+    Refuses what is not UTF-8: events are text, and a decoder that replaces would hide it.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream, clock: Callable[[], float]) -> None:
+        self._stream, self._clock = stream, clock
+        self.at_s = clock()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         decoder = codecs.getincrementaldecoder("utf-8")()
         async for part in self._stream:
+            self.at_s = self._clock()
             decoder.decode(part)
             yield part
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from carbonsweep.bench.power.trace import Instrument, MeterError
 from carbonsweep.evidence import DeviceState
-from carbonsweep.units import J_PER_MJ, W_PER_MW
+from carbonsweep.units import J_PER_MJ, S_PER_NS, W_PER_MW
 
 NVML_COUNTER: Final = "nvml-counter"
 
@@ -47,8 +47,6 @@ _SLOWING: Final = {
 """NVML's clock event reasons that slow a GPU down. The others (0x1 idle, 0x2 clocks somebody set, 0x100 a display's
 clocks) are no throttling. Source: NVML API reference, NvmlClocksEventReasons."""
 
-_S_PER_NS: Final = 1e-9
-"""Violation times are in nanoseconds. Source: NVML API reference, nvmlViolationTime_t."""
 
 _T = TypeVar("_T")
 
@@ -94,13 +92,14 @@ class Board:
         power = self.told("nvmlDeviceGetViolationStatus", of=nvml.NVML_PERF_POLICY_POWER)
         thermal = self.told("nvmlDeviceGetViolationStatus", of=nvml.NVML_PERF_POLICY_THERMAL)
         processes = self.told("nvmlDeviceGetComputeRunningProcesses")
+        # Violation times are in nanoseconds. Source: NVML API reference, nvmlViolationTime_t.
         return DeviceState(
             temperature_c=_number(celsius),
             sm_clock_mhz=_number(self.told("nvmlDeviceGetClockInfo", of=nvml.NVML_CLOCK_SM)),
             memory_clock_mhz=_number(self.told("nvmlDeviceGetClockInfo", of=nvml.NVML_CLOCK_MEM)),
             throttle_reasons=None if reasons is None else tuple(why for bit, why in _SLOWING.items() if bit & reasons),
-            power_violation_s=None if power is None else power.violationTime * _S_PER_NS,
-            thermal_violation_s=None if thermal is None else thermal.violationTime * _S_PER_NS,
+            power_violation_s=None if power is None else power.violationTime * S_PER_NS,
+            thermal_violation_s=None if thermal is None else thermal.violationTime * S_PER_NS,
             processes=None if processes is None else tuple(sorted(int(each.pid) for each in processes)),
         )
 

@@ -76,7 +76,7 @@ class RaplProbe:
 
     def _counter_j(self) -> float:
         counted_j = self._number(self.zone / "energy_uj") * _J_PER_UJ
-        if counted_j == 0:
+        if counted_j == 0 and self._raw_j is None:
             raise MeterError(f"RAPL's counter of {self.name} reads 0: it is not counting")
         return counted_j
 
