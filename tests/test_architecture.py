@@ -26,8 +26,11 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"search"}), False),
     (frozenset({"answer"}), False),
     (frozenset({"exact", "document", "figures", "results", "claims"}), True),
-    (frozenset({"options", "inputs", "benches", "measuring", "quantities", "evidence_lines"}), True),
-    (frozenset({"terminal", "footing", "html_page"}), True),
+    (
+        frozenset({"options", "inputs", "benches", "measuring", "terminal", "footing", "html_page"})
+        | {"quantities", "evidence_lines"},
+        True,
+    ),
     (frozenset({"tune", "measure", "plan", "price", "report", "explain", "node", "calibrate"}), False),
     (frozenset({"__main__", "__init__"}), False),
 )
