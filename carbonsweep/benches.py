@@ -8,6 +8,7 @@ from typing import Final
 
 from carbonsweep import facts
 from carbonsweep.bench import Bench
+from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.power.nvml import present_gpus
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.bench.transformers import TransformersBench
@@ -38,6 +39,7 @@ def choose(
     gpus: tuple[str, ...] | None,
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None,
+    effort: Effort | None = None,
 ) -> Chosen:
     """The bench for `--bench` ("auto", "roofline", "transformers").
 
@@ -49,31 +51,27 @@ def choose(
         if weights != "auto":
             raise BadInput(f"--weights {weights} is for measuring (--bench transformers): a model needs none")
         return modelled(gpus, dtypes, engines, nothing_here=asked == "auto")
-    return _measured(present, weights, gpus, dtypes, engines)
+    return _measured(present, weights, gpus, dtypes, engines, effort or Effort())
 
 
 def require_energy(bench: Bench, space: Space, question: Question) -> None:
     """Refuse an objective that needs joules where no meter will read any. Raises EnergyUnknown."""
     needing = [objective.name for objective in question.objectives if objective.needs_energy]
     priced = any(objective.needs_intensity for objective in question.objectives)
-    if priced and question.scenario.utilisation < 1 and _basis(bench, space) == "measured":
+    blind = sorted({c.gpu for c in space.configurations() if bench.identity(c).power_protocol == "none"})
+    if blind and priced and question.scenario.utilisation < 1:
         raise EnergyUnknown(
-            f"--utilisation {question.scenario.utilisation:g} charges idle energy, and a measurement does not hold "
-            "idle power yet: leave it at 1, or model (--bench roofline)"
+            f"--utilisation {question.scenario.utilisation:g} charges idle energy, and no meter reads idle power of "
+            f"{', '.join(blind)}: leave it at 1, or model (--bench roofline)"
         )
     if not needing or question.scenario.assumed_power_w is not None:
         return
-    blind = sorted({c.gpu for c in space.configurations() if bench.identity(c).power_protocol == "none"})
     if blind:
         raise EnergyUnknown(
             f"--objective {','.join(needing)} needs joules, and no meter reads those of {', '.join(blind)}: measure on "
             "a GPU with an energy counter, model it (--bench roofline), state a mean power with --assume-power-w W, or "
             "ask for latency, ttft, tpot or throughput"
         )
-
-
-def _basis(bench: Bench, space: Space) -> str:
-    return bench.identity(next(space.configurations())).basis
 
 
 def weights(bench: Bench, space: Space) -> list[str]:
@@ -112,6 +110,7 @@ def _measured(
     gpus: tuple[str, ...] | None,
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None,
+    effort: Effort,
 ) -> Chosen:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
         raise BadInput(
@@ -126,7 +125,7 @@ def _measured(
         raise BadInput(f"this machine has {' and '.join(present)}: show one kind at a time with CUDA_VISIBLE_DEVICES")
     kinds = _present(gpus, present)
     only_cpu = kinds == (facts.CPU,)
-    bench = TransformersBench(weights=weights)
+    bench = TransformersBench(weights=weights, effort=effort)
     return Chosen(
         bench=bench,
         gpus=kinds,
@@ -151,6 +150,12 @@ def _present(gpus: tuple[str, ...] | None, present: tuple[str, ...]) -> tuple[st
 def _present_kinds() -> tuple[str, ...]:
     """GPU kinds of this machine. Raises BadInput for a GPU no fact row knows: it could not be priced."""
     found = present_gpus()
+    sliced = [gpu.product_name for gpu in found if gpu.mig]
+    if sliced:
+        raise BadInput(
+            f"this machine's {', '.join(sorted(set(sliced)))} is cut into MIG slices, and a slice has no energy counter "
+            "of its own: turn MIG mode off, leave it out with CUDA_VISIBLE_DEVICES, or model with --bench roofline"
+        )
     unknown = [gpu.product_name for gpu in found if gpu.kind is None]
     if unknown:
         raise BadInput(

@@ -68,7 +68,6 @@ Exit codes: 0 measured; 2 bad input, or --out in use; 4 nothing could be measure
     show_default=True,
     help="In this process, or from outside a server that runs already.",
 )
-@click.option("--endpoint", metavar="URL", help="Of the server: any OpenAI-compatible one, http://HOST:PORT/v1.")
 @click.option("--weights", default="auto", show_default=True, help="auto, random, a folder, a GGUF file or a hub id.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder the records are added to; what is there is not repeated."
@@ -87,7 +86,6 @@ def command(
     dtypes: tuple[str, ...] | None,
     seed: int,
     bench: str,
-    endpoint: str | None,
     weights: str,
     out: Path | None,
     time_limit: float | None,
@@ -101,7 +99,14 @@ def command(
     from carbonsweep.search.space import space
 
     chosen = measuring_bench(
-        effort(given), bench=bench, endpoint=endpoint, weights=weights, models=models, gpu=gpu, dtypes=dtypes
+        effort(given),
+        bench=bench,
+        endpoint=given["endpoint"],
+        meter=given["meter"],
+        weights=weights,
+        models=models,
+        gpus=None if gpu is None else (gpu,),
+        dtypes=dtypes,
     )
     grid = space(
         models=models,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -65,9 +64,19 @@ _OPTIONS: Final = (
 )
 
 
+_SERVER: Final = (
+    click.option("--endpoint", metavar="URL", help="Of --bench server: an OpenAI-compatible one, http://HOST:PORT/v1."),
+    click.option(
+        "--meter",
+        metavar="URL",
+        help="Of a server elsewhere: its machine's dcgm-exporter, http://HOST:9400[#GPU-UUID].",
+    ),
+)
+
+
 def measuring_options(command: _Command) -> _Command:
     """Adds the options that `effort` takes."""
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_SERVER, *_OPTIONS)):
         command = option(command)
     return command
 
@@ -92,44 +101,51 @@ def measuring_bench(
     *,
     bench: str,
     endpoint: str | None,
+    meter: str | None,
     weights: str,
-    models: tuple[str, ...],
-    gpu: str | None,
+    models: tuple[str, ...] | None,
+    gpus: tuple[str, ...] | None,
     dtypes: tuple[str, ...] | None,
+    engines: tuple[str, ...] | None = None,
 ) -> Chosen:
-    """The bench of the options ("transformers", "server"), on its device. Raises BadInput where it cannot measure."""
+    """The bench of the options (auto, roofline, transformers, server), on its devices.
+
+    Raises BadInput where it cannot measure, or an option belongs to another bench.
+    """
     if bench == "server":
         if weights != "auto":
             raise BadInput(f"--weights {weights} is for --bench transformers: a server has loaded its own")
-        return _server(asked, endpoint, models, gpu, dtypes)
-    if endpoint is not None:
-        raise BadInput(f"--endpoint {endpoint} is for --bench server")
+        return _server(asked, endpoint, meter, models or (), gpus or (), dtypes or ())
+    for option, value in (("endpoint", endpoint), ("meter", meter)):
+        if value is not None:
+            raise BadInput(f"--{option} {value} is for --bench server")
     from carbonsweep import benches
-    from carbonsweep.bench.transformers import TransformersBench
 
-    gpus = None if gpu is None else (gpu,)
-    chosen = benches.choose("transformers", weights=weights, gpus=gpus, dtypes=dtypes, engines=None)
-    return replace(chosen, bench=TransformersBench(weights=weights, effort=asked))
+    return benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engines, effort=asked)
 
 
 def _server(
-    asked: Effort, endpoint: str | None, models: tuple[str, ...], gpu: str | None, dtypes: tuple[str, ...] | None
+    asked: Effort,
+    endpoint: str | None,
+    meter: str | None,
+    models: tuple[str, ...],
+    gpus: tuple[str, ...],
+    dtypes: tuple[str, ...],
 ) -> Chosen:
     """What serves cannot be seen from outside, so it is named: one model, one GPU kind, one dtype."""
     if endpoint is None:
         raise BadInput("--bench server needs --endpoint http://HOST:PORT/v1")
-    if gpu is None or dtypes is None or len(dtypes) != 1 or len(models) != 1:
-        raise BadInput("--bench server does not see what serves: name it, with one --model, one --gpu and one --dtype")
+    if any(len(named) != 1 for named in (models, gpus, dtypes)):
+        raise BadInput("--bench server does not see what serves: name one model, one GPU kind and one dtype")
     from carbonsweep import facts
     from carbonsweep.bench.endpoint.probe import served
-    from carbonsweep.bench.power.devices import UNMETERED, Instruments, power_protocol
     from carbonsweep.bench.server import ENGINE, ServerBench
     from carbonsweep.benches import Chosen
 
-    kind = facts.device_key(gpu)
+    kind = facts.device_key(gpus[0])
     facts.language_model(models[0])  # a typo is reported before the server is asked
     found = served(endpoint)
-    meters = _meters(kind, asked) if found.local else Instruments(probes=(), flaw="no meter here reads them")
+    meters, protocol = _meters(kind, asked, meter, local=found.local)
     where = "this machine" if found.local else found.host
     unknown = "" if meters.probes else f", its joules unknown: {meters.flaw or f'no {kind} to be seen here'}"
     return Chosen(
@@ -137,7 +153,7 @@ def _server(
             served=found,
             effort=asked,
             instruments=meters,
-            power_protocol=power_protocol(kind, asked.power_sampling_s) if meters.probes else UNMETERED,
+            power_protocol=protocol,
         ),
         gpus=(kind,),
         dtypes=dtypes,
@@ -146,15 +162,28 @@ def _server(
     )
 
 
-def _meters(kind: str, asked: Effort) -> Instruments:
-    """Raises BadInput for several GPUs of the kind: those that do not serve would be counted with the one that does."""
-    from carbonsweep import facts
-    from carbonsweep.bench.power.devices import instruments
+def _meters(kind: str, asked: Effort, meter: str | None, *, local: bool) -> tuple[Instruments, str]:
+    """What reads the joules of the machine that serves, and its name in the reuse key.
 
+    Raises BadInput for several GPUs of the kind: those that do not serve would be counted with the one that does.
+    """
+    from carbonsweep import facts
+    from carbonsweep.bench.power.dcgm import dcgm_probes
+    from carbonsweep.bench.power.devices import UNMETERED, Instruments, instruments, power_protocol
+
+    if meter is not None:
+        address, _, uuid = meter.partition("#")
+        there = dcgm_probes(address, uuids=(uuid,)) if uuid else dcgm_probes(address, kind=kind)
+        if len(there) > 1:
+            named = ", ".join(probe.name for probe in there)
+            raise BadInput(f"--meter {meter} shows several {kind}: say which one serves with #UUID after it ({named})")
+        return Instruments(probes=there), "dcgm-exporter"
+    if not local:
+        return Instruments(probes=(), flaw="no meter here reads them; name that machine's with --meter"), UNMETERED
     found = instruments(kind, asked.power_sampling_s)
     if kind != facts.CPU and len(found.probes) > 1:
         raise BadInput(
             f"this machine has {len(found.probes)} {kind}, and which one serves is unknown: show that one alone with "
             "CUDA_VISIBLE_DEVICES"
         )
-    return found
+    return found, power_protocol(kind, asked.power_sampling_s) if found.probes else UNMETERED

@@ -13,6 +13,7 @@ import click
 
 from carbonsweep import options
 from carbonsweep.errors import BadInput
+from carbonsweep.measuring import effort, measuring_bench, measuring_options
 
 if TYPE_CHECKING:
     from carbonsweep.bench import Bench
@@ -86,12 +87,13 @@ Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
 @options.scenario_options
 @click.option(
     "--bench",
-    type=click.Choice(["auto", "roofline", "transformers"]),
+    type=click.Choice(["auto", "roofline", "transformers", "server"]),
     default="auto",
     show_default=True,
-    help="roofline models, transformers measures; auto measures where there is a GPU, else models.",
+    help="roofline models; transformers measures, server from outside; auto: transformers where a GPU is.",
 )
 @click.option("--weights", default="auto", show_default=True, help="auto, random, a folder, a GGUF file or a hub id.")
+@measuring_options
 @click.option("--trials", type=click.IntRange(1), help=f"Configurations to try. [default: all up to {DEFAULT_TRIALS}]")
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: results/<study>]")
 @click.option("--address", help="Running Ray cluster (auto, host:port). [default: start one on this machine]")
@@ -121,7 +123,17 @@ def command(
 
     require_cluster(address, bench)
     objectives(objective)  # a typo is reported before anything is probed or loaded
-    chosen = benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engine)
+    chosen = measuring_bench(
+        effort(given),
+        bench=bench,
+        endpoint=given["endpoint"],
+        meter=given["meter"],
+        weights=weights,
+        models=models,
+        gpus=gpus,
+        dtypes=dtypes,
+        engines=engine,
+    )
     searched = space(
         models=models or inputs.DEFAULT_MODELS,
         gpus=chosen.gpus,

@@ -7,14 +7,21 @@ import importlib.util
 import pytest
 
 from carbonsweep import benches, inputs
+from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.power.nvml import PresentGpu
+from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
 from carbonsweep.search.space import space
 
 
-def choose(asked: str, **options: tuple[str, ...] | None) -> benches.Chosen:
-    given: dict[str, tuple[str, ...] | None] = {"gpus": None, "dtypes": None, "engines": None, **options}
-    return benches.choose(asked, weights="auto", **given)
+def choose(
+    asked: str,
+    *,
+    gpus: tuple[str, ...] | None = None,
+    dtypes: tuple[str, ...] | None = None,
+    engines: tuple[str, ...] | None = None,
+) -> benches.Chosen:
+    return benches.choose(asked, weights="auto", gpus=gpus, dtypes=dtypes, engines=engines)
 
 
 @pytest.fixture
@@ -121,3 +128,20 @@ def test_joules_nobody_reads_are_refused_unless_a_power_is_assumed(objective: st
             require()
     else:
         require()
+
+
+def test_a_gpu_cut_into_slices_is_refused_with_what_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    sliced = PresentGpu(
+        index=0, product_name="NVIDIA H100", uuid="GPU-1", kind="H100", driver="1", power_cap_w=700.0, mig=True
+    )
+    monkeypatch.setattr(benches, "present_gpus", lambda: (sliced,))
+    with pytest.raises(BadInput, match="MIG slices, and a slice has no energy counter of its own: turn MIG mode off"):
+        choose("auto")
+
+
+def test_the_effort_that_is_asked_for_reaches_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benches, "present_gpus", lambda: ())
+    asked = Effort(repeats=7)
+    chosen = benches.choose("transformers", weights="random", gpus=("CPU",), dtypes=None, engines=None, effort=asked)
+    assert isinstance(chosen.bench, TransformersBench)
+    assert chosen.bench.effort == asked

@@ -63,13 +63,8 @@ class ServerBench:
             weights=f"served model {self.served.model}",
             calibration="none",
             power_protocol=self.power_protocol if self.meter is None else "given meter",
-            device=f"{configuration.gpu} of {self._host}",
+            device=f"{configuration.gpu} of {self.served.host}",
         )
-
-    @property
-    def _host(self) -> str:
-        """Loopback is another machine on every machine."""
-        return socket.gethostname() if self.served.local else self.served.host
 
     def measure(self, configuration: Configuration, workload: Workload) -> Measurement:
         """Measure one batch size of the served model.
@@ -103,7 +98,12 @@ class ServerBench:
         return assembly.measurement(found, self.effort, subject, readout)
 
     def _refuse_unsupported(self, configuration: Configuration, workload: Workload) -> None:
-        """What is known before a request is sent. Raises Unsupported, UnknownFact."""
+        """What is known before a request is sent. Raises Unsupported, UnknownFact, BenchFailed."""
+        if self.served.local and socket.gethostname() != self.served.host:
+            raise BenchFailed(
+                f"the server is on {self.served.host} and this worker on {socket.gethostname()}, where "
+                f"{self.served.endpoint} is another address"
+            )
         if configuration.engine != ENGINE:
             raise Unsupported(f"the server bench measures engine {ENGINE!r}, not {configuration.engine!r}")
         if configuration.gpu != CPU:
@@ -159,7 +159,7 @@ class ServerBench:
             output_tokens=workload.output_tokens,
             counted=runner.counted(),
             batches_digest=asked.digest,
-            device=Device(name=f"{configuration.gpu} of {self._host}, as configured"),
+            device=Device(name=f"{configuration.gpu} of {self.served.host}, as configured"),
             peak_memory_bytes=None,
             notes=(
                 f"weights: served model {self.served.model} at {self.served.endpoint}",

@@ -38,6 +38,9 @@ from carbonsweep.search.implied import implied_record  # noqa: E402
 from carbonsweep.search.study import Search  # noqa: E402
 from carbonsweep.trial import trial  # noqa: E402
 
+SERVER: Final = "server"
+"""Name of the bench whose GPUs are not the trial's."""
+
 Observer = Callable[[TrialRecord], None]
 
 
@@ -192,6 +195,8 @@ def _require_room(search: Search, bench: Bench) -> None:
 
 def _at_once(search: Search, bench: Bench) -> int:
     """Trials that can run side by side. One more would only wait, chosen before the outcomes it could be spared by."""
+    if bench.name == SERVER:
+        return 1  # a second trial would disturb the first, from whichever node
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     bundles = [_resources(configuration, bench).bundles[0] for configuration in _by_devices(search)]
     return max(
@@ -206,10 +211,13 @@ def _by_devices(search: Search) -> list[Configuration]:
 
 
 def _resources(configuration: Configuration, bench: Bench) -> tune.PlacementGroupFactory:
-    """A model needs one core; a measurement on the CPU all of them, one on GPUs its GPUs: nothing beside it."""
+    """A model needs one core; a measurement on the CPU, or of a server, all of them, one on GPUs its GPUs.
+
+    Nothing runs beside a measurement; a server has its GPUs already, wherever they are.
+    """
     if bench.identity(configuration).basis == "modelled":
         return tune.PlacementGroupFactory([{"CPU": 1}])
-    if configuration.gpu == facts.CPU:
+    if configuration.gpu == facts.CPU or bench.name == SERVER:
         # What Ray counts, not the host's cores: in a container Ray goes by its quota, and more would wait for ever.
         return tune.PlacementGroupFactory([{"CPU": _largest("CPU")}])
     return tune.PlacementGroupFactory([{"CPU": 1, "GPU": float(configuration.gpu_count)}])

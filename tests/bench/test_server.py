@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import secrets
+import socket
 import subprocess
 import sys
 import threading
@@ -50,7 +52,14 @@ def asked(found: Served, prompts: Sequence[str], tokens: int) -> tuple[Reply, ..
             await client.close()
 
     bodies = [
-        body(dialect=found.dialect, path=found.path, model=found.model, prompt=prompt, tokens=tokens, salt=prompt)
+        body(
+            dialect=found.dialect,
+            path=found.path,
+            model=found.model,
+            prompt=prompt,
+            tokens=tokens,
+            salt=secrets.token_hex(8),
+        )
         for prompt in prompts
     ]
     return asyncio.run(all_of_them())
@@ -159,7 +168,7 @@ def behind(url: str, **changes: Any) -> Served:
     return replace(
         Served(
             endpoint=url,
-            host="127.0.0.1",
+            host=socket.gethostname(),
             local=True,
             model=MODEL,
             engine_version="unknown server",
@@ -349,6 +358,12 @@ def test_what_a_configuration_cannot_be_is_unsupported_before_anything_is_sent(
     bench = ServerBench(served=behind("http://127.0.0.1:1/v1"), effort=QUICK)
     with pytest.raises(Unsupported, match=reason):
         bench.measure(replace(PAIR, **changes), WORKLOAD)
+
+
+def test_a_worker_on_another_machine_does_not_take_its_own_loopback_for_the_server() -> None:
+    bench = ServerBench(served=behind("http://127.0.0.1:1/v1", host="driver.example"), effort=QUICK)
+    with pytest.raises(BenchFailed, match=r"the server is on driver\.example and this worker on "):
+        bench.measure(PAIR, WORKLOAD)
 
 
 def test_the_servers_own_context_counts_where_it_is_shorter() -> None:

@@ -58,7 +58,7 @@ def behind(url: str, **changes: Any) -> Served:
     """What a probe of the scripted server finds, with `changes`."""
     start: dict[str, Any] = {
         "endpoint": url,
-        "host": "127.0.0.1",
+        "host": socket.gethostname(),
         "local": True,
         "model": MODEL,
         "engine_version": "unknown server",

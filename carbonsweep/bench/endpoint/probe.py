@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -57,10 +58,11 @@ async def _served(endpoint: str, model: str | None, patience: Patience) -> Serve
         hint = f"; is {API_KEY} set and right?" if error.status in _NO_KEY else ""
         raise BadInput(f"--endpoint {endpoint}: {error}{hint}") from error
     owner = None if row is None or row.owned_by is None else wire.plain(row.owned_by)
+    local = is_local(endpoint)
     return Served(
         endpoint=where.url,
-        host=where.host,
-        local=is_local(endpoint),
+        host=socket.gethostname() if local else where.host,  # loopback is another machine on every machine
+        local=local,
         model=name,
         engine_version=_engine_version(owner, version, software, spoken.dialect),
         version=version,
