@@ -153,8 +153,8 @@ def _present_kinds() -> tuple[str, ...]:
     sliced = [gpu.product_name for gpu in found if gpu.mig]
     if sliced:
         raise BadInput(
-            f"this machine's {', '.join(sorted(set(sliced)))} is cut into MIG slices, and a slice has no energy counter "
-            "of its own: turn MIG mode off, leave it out with CUDA_VISIBLE_DEVICES, or model with --bench roofline"
+            f"this machine's {', '.join(sorted(set(sliced)))} is cut into MIG slices, and a slice has no energy "
+            "counter of its own: turn MIG off, leave it out with CUDA_VISIBLE_DEVICES, or model with --bench roofline"
         )
     unknown = [gpu.product_name for gpu in found if gpu.kind is None]
     if unknown:

@@ -17,7 +17,7 @@ import click
 
 from carbonsweep import options
 from carbonsweep.errors import EXIT_ANSWER, EXIT_INTERRUPTED, NothingMeasured
-from carbonsweep.measuring import effort, measuring_bench, measuring_options
+from carbonsweep.measuring import measuring_bench, measuring_options
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -99,10 +99,8 @@ def command(
     from carbonsweep.search.space import space
 
     chosen = measuring_bench(
-        effort(given),
+        given,
         bench=bench,
-        endpoint=given["endpoint"],
-        meter=given["meter"],
         weights=weights,
         models=models,
         gpus=None if gpu is None else (gpu,),

@@ -97,31 +97,30 @@ def effort(options: Mapping[str, Any]) -> Effort:
 
 
 def measuring_bench(
-    asked: Effort,
+    options: Mapping[str, Any],
     *,
     bench: str,
-    endpoint: str | None,
-    meter: str | None,
     weights: str,
     models: tuple[str, ...] | None,
     gpus: tuple[str, ...] | None,
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None = None,
 ) -> Chosen:
-    """The bench of the options (auto, roofline, transformers, server), on its devices.
+    """The bench of a name (auto, roofline, transformers, server) with what `measuring_options` put among `options`.
 
     Raises BadInput where it cannot measure, or an option belongs to another bench.
     """
     if bench == "server":
         if weights != "auto":
             raise BadInput(f"--weights {weights} is for --bench transformers: a server has loaded its own")
-        return _server(asked, endpoint, meter, models or (), gpus or (), dtypes or ())
-    for option, value in (("endpoint", endpoint), ("meter", meter)):
-        if value is not None:
-            raise BadInput(f"--{option} {value} is for --bench server")
+        endpoint, meter = options["endpoint"], options["meter"]
+        return _server(effort(options), endpoint, meter, models or (), gpus or (), dtypes or ())
+    for option in ("endpoint", "meter"):
+        if options[option] is not None:
+            raise BadInput(f"--{option} {options[option]} is for --bench server")
     from carbonsweep import benches
 
-    return benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engines, effort=asked)
+    return benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engines, effort=effort(options))
 
 
 def _server(

@@ -13,7 +13,7 @@ import click
 
 from carbonsweep import options
 from carbonsweep.errors import BadInput
-from carbonsweep.measuring import effort, measuring_bench, measuring_options
+from carbonsweep.measuring import measuring_bench, measuring_options
 
 if TYPE_CHECKING:
     from carbonsweep.bench import Bench
@@ -124,15 +124,7 @@ def command(
     require_cluster(address, bench)
     objectives(objective)  # a typo is reported before anything is probed or loaded
     chosen = measuring_bench(
-        effort(given),
-        bench=bench,
-        endpoint=given["endpoint"],
-        meter=given["meter"],
-        weights=weights,
-        models=models,
-        gpus=gpus,
-        dtypes=dtypes,
-        engines=engine,
+        given, bench=bench, weights=weights, models=models, gpus=gpus, dtypes=dtypes, engines=engine
     )
     searched = space(
         models=models or inputs.DEFAULT_MODELS,

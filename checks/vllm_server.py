@@ -3,14 +3,15 @@
     make check-vllm
 
 The argument is the Python of vLLM's own environment. Checks what vLLM is found out to be, golden token counts, answers
-of a fixed length, batches of 1 and 4, that cached prefixes are avoided and, where they are not, seen, and that a server
-which dies is a failed record. Fails on the first of them that does not hold.
+of a fixed length, times beside vLLM's own, batches of 1 and 4, that cached prefixes are avoided and else
+seen, and that a server which dies is a failed record. Fails on the first of them that does not hold.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the tests ask of transformers serve is asked of vLLM too
@@ -42,7 +44,7 @@ from tests.bench.test_server import ENDS_SOON, asked
 NAME: Final = "smol"
 START_S: Final = 300
 ROW: Final = "{:>5} {:>9} {:>9} {:>9} {:>8} {:>7}  {}"
-EFFORT: Final = Effort(batches=2, repeats=3, budget_s=60.0)
+EFFORT: Final = Effort(batches=2, repeats=3, budget_s=30.0)
 ON_CPU: Final = Configuration(model="SmolLM2-135M", gpu="CPU", gpu_count=1, batch_size=1, dtype="bf16", engine="server")
 LONG: Final = Workload(
     name="long", prompts=("river " * 300,), prompt_tokens=(300,), token_basis="given", output_tokens=4
@@ -134,6 +136,29 @@ def natural_tokens(found: Served) -> int:
         return int(json.load(answer)["usage"]["completion_tokens"])
 
 
+def check_times(found: Served) -> None:
+    """Our clock at the end of the wire beside vLLM's own, over the same 4 streams of 60 tokens."""
+    asked(found, ["warm up"] * 4, 8)
+    before = own_seconds(found)
+    replies = asked(found, [f"{number} little rivers run to the sea" for number in range(4)], 60)
+    after = own_seconds(found)
+    for name, ours_s in (
+        ("request_decode_time_seconds", fmean(reply.decode_s for reply in replies)),
+        ("time_to_first_token_seconds", fmean(reply.ttft_s for reply in replies)),
+    ):
+        theirs_s = (after[f"{name}_sum"] - before[f"{name}_sum"]) / (after[f"{name}_count"] - before[f"{name}_count"])
+        # HTTP, tokenizing and detokenizing lie between the two clocks: some milliseconds each way.
+        apart_s = abs(ours_s - theirs_s)
+        hold(apart_s < 0.03 + 0.03 * theirs_s, f"{name}: {ours_s:.4f} s here, {theirs_s:.4f} s by vLLM itself")
+
+
+def own_seconds(found: Served) -> dict[str, float]:
+    """vLLM's histograms: seconds and counts since its start."""
+    with urllib.request.urlopen(f"{found.endpoint.removesuffix('/v1')}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    return {name: float(value) for name, value in re.findall(r"^vllm:(\w+_(?:sum|count))\{.*\} (\S+)$", text, re.M)}
+
+
 def gates(measured: Measurement, about: str) -> list[str]:
     assert measured.evidence is not None
     return [gate for gate in measured.evidence.gates if about in gate]
@@ -186,6 +211,7 @@ def main(arguments: Sequence[str]) -> None:
             found = served(url)
             check_identity(found)
             check_counts(found, folder)
+            check_times(found)
             check_batches(found)
             check_prefix_cache(found)
             check_death(found, process)

@@ -135,7 +135,7 @@ def test_a_gpu_cut_into_slices_is_refused_with_what_would_do(monkeypatch: pytest
         index=0, product_name="NVIDIA H100", uuid="GPU-1", kind="H100", driver="1", power_cap_w=700.0, mig=True
     )
     monkeypatch.setattr(benches, "present_gpus", lambda: (sliced,))
-    with pytest.raises(BadInput, match="MIG slices, and a slice has no energy counter of its own: turn MIG mode off"):
+    with pytest.raises(BadInput, match="MIG slices, and a slice has no energy counter of its own: turn MIG off"):
         choose("auto")
 
 

@@ -236,7 +236,7 @@ def without_time(printed: str) -> list[str]:
         ((*TINY, "--weights", "random", "--out", "file"), ("file is a file",)),
         ((*TINY, "--endpoint", "http://127.0.0.1:1/v1"), ("--endpoint http://127.0.0.1:1/v1 is for --bench server",)),
         ((*TINY, "--bench", "server"), ("--bench server needs --endpoint http://HOST:PORT/v1",)),
-        ((*TINY, "--bench", "server", "--endpoint", "http://127.0.0.1:1/v1"), ("one --gpu and one --dtype",)),
+        ((*TINY, "--bench", "server", "--endpoint", "http://127.0.0.1:1/v1"), ("name one model, one GPU kind and one dtype",)),
         ((*TINY, *SERVER), ("--endpoint http://127.0.0.1:1/v1",)),  # nobody listens there
         ((*TINY, *SERVER, "--weights", "random"), ("a server has loaded its own",)),
         (("--model", "llama-8b", *SERVER), ("unknown model 'llama-8b'",)),

@@ -19,15 +19,20 @@ from carbonsweep.errors import BadInput
 from carbonsweep.measuring import effort, measuring_bench, measuring_options
 
 
-def parsed(*arguments: str) -> Effort:
+def given(*arguments: str) -> dict[str, Any]:
+    """What the options of a command hold after these words."""
+
     @click.command()
     @measuring_options
-    def command(**options: Any) -> Effort:
-        return effort(options)
+    def command(**options: Any) -> dict[str, Any]:
+        return options
 
-    made = command.main(list(arguments), standalone_mode=False)
-    assert isinstance(made, Effort)
-    return made
+    options: dict[str, Any] = command.main(list(arguments), standalone_mode=False)
+    return options
+
+
+def parsed(*arguments: str) -> Effort:
+    return effort(given(*arguments))
 
 
 def test_the_defaults_are_the_protocols() -> None:
@@ -80,16 +85,18 @@ FOUND = Served(
 )
 
 
-def chosen(effort: Effort = Effort(), **changes: Any) -> Chosen:  # noqa: B008  (frozen)
+def chosen(*typed: str, **changes: Any) -> Chosen:
     start: dict[str, Any] = {
         "bench": "server",
-        "endpoint": ENDPOINT,
         "weights": "auto",
         "models": ("TinyLlama-1.1B",),
-        "gpu": "L4",
+        "gpus": ("L4",),
         "dtypes": ("fp16",),
     }
-    return measuring_bench(effort, **{**start, **changes})
+    return measuring_bench(given(*typed), **{**start, **changes})
+
+
+AT_ENDPOINT = ("--endpoint", ENDPOINT)
 
 
 @pytest.fixture
@@ -107,18 +114,16 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_transformers_bench_measures_with_the_effort_that_was_asked_for() -> None:
     pytest.importorskip("torch", reason="measuring needs the extra 'measure'")
-    asked = Effort(repeats=7, power_sampling_s=0.1)
-    made = chosen(asked, bench="transformers", endpoint=None, gpu="CPU", dtypes=None, weights="random")
+    made = chosen("--repeats", "7", bench="transformers", gpus=("CPU",), dtypes=None, weights="random")
     assert isinstance(made.bench, TransformersBench)
-    assert (made.bench.effort, made.bench.weights) == (asked, "random")
+    assert (made.bench.effort, made.bench.weights) == (Effort(repeats=7), "random")
     assert (made.gpus, made.dtypes, made.engines) == (("CPU",), ("fp32",), ("transformers",))
 
 
 def test_a_server_on_this_machine_is_metered_here(serving: dict[str, Any]) -> None:
-    asked = Effort(repeats=7, power_sampling_s=0.1)
-    made = chosen(asked)
+    made = chosen(*AT_ENDPOINT, "--repeats", "7", "--power-sampling", "0.1")
     assert isinstance(made.bench, ServerBench)
-    assert (made.bench.effort, made.bench.served) == (asked, FOUND)
+    assert (made.bench.effort, made.bench.served) == (Effort(repeats=7, power_sampling_s=0.1), FOUND)
     assert [probe.name for probe in made.bench.instruments.probes] == ["GPU-0"]
     assert made.bench.power_protocol == "nvml-power every 0.1 s"
     assert (made.gpus, made.dtypes, made.engines) == (("L4",), ("fp16",), ("server",))
@@ -127,22 +132,62 @@ def test_a_server_on_this_machine_is_metered_here(serving: dict[str, Any]) -> No
 
 def test_a_server_elsewhere_has_joules_nobody_reads(serving: dict[str, Any]) -> None:
     serving["served"] = dataclasses.replace(FOUND, local=False, host="gpu.example")
-    made = chosen()
+    made = chosen(*AT_ENDPOINT)
     assert isinstance(made.bench, ServerBench)
     assert made.bench.instruments.probes == ()
     assert made.bench.power_protocol == UNMETERED
-    assert made.statement.endswith("on gpu.example, its joules unknown: no meter here reads them.")
+    assert made.statement.endswith(
+        "on gpu.example, its joules unknown: no meter here reads them; name that machine's with --meter."
+    )
 
 
 def test_several_gpus_of_the_kind_are_refused_where_one_of_them_serves(serving: dict[str, Any]) -> None:
     serving["gpus"] = 2
     with pytest.raises(BadInput, match="this machine has 2 L4, and which one serves is unknown"):
-        chosen()
+        chosen(*AT_ENDPOINT)
 
 
 def test_a_server_without_a_gpu_here_is_unmetered(serving: dict[str, Any]) -> None:
     serving["gpus"] = 0
-    made = chosen()
+    made = chosen(*AT_ENDPOINT)
     assert isinstance(made.bench, ServerBench)
     assert made.bench.power_protocol == UNMETERED
     assert made.statement.endswith("on this machine, its joules unknown: no L4 to be seen here.")
+
+
+def test_the_meter_of_another_machine_reads_the_joules_of_its_server(
+    serving: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving["served"] = dataclasses.replace(FOUND, local=False, host="gpu.example")
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def dcgm_probes(url: str, **which: Any) -> tuple[NvmlProbe, ...]:
+        asked.append((url, which))
+        return (NvmlProbe(uuid="GPU-there"),) * (1 if "uuids" in which else 2)
+
+    monkeypatch.setattr("carbonsweep.bench.power.dcgm.dcgm_probes", dcgm_probes)
+    made = chosen(*AT_ENDPOINT, "--meter", "http://gpu.example:9400#GPU-there")
+    assert isinstance(made.bench, ServerBench)
+    assert [probe.name for probe in made.bench.instruments.probes] == ["GPU-there"]
+    assert made.bench.power_protocol == "dcgm-exporter"
+    assert asked == [("http://gpu.example:9400", {"uuids": ("GPU-there",)})]
+    with pytest.raises(BadInput, match="shows several L4: say which one serves with #UUID"):
+        chosen(*AT_ENDPOINT, "--meter", "http://gpu.example:9400")
+
+
+@pytest.mark.parametrize(
+    ("typed", "changes", "said"),
+    [
+        ((), {}, "--bench server needs --endpoint"),
+        (AT_ENDPOINT, {"models": None}, "name one model, one GPU kind and one dtype"),
+        (AT_ENDPOINT, {"gpus": ("L4", "T4")}, "name one model, one GPU kind and one dtype"),
+        (AT_ENDPOINT, {"weights": "random"}, "a server has loaded its own"),
+        (AT_ENDPOINT, {"bench": "transformers"}, "--endpoint .* is for --bench server"),
+        (("--meter", "http://h:1"), {"bench": "auto"}, "--meter .* is for --bench server"),
+    ],
+)
+def test_options_that_do_not_belong_together_are_refused(
+    typed: tuple[str, ...], changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        chosen(*typed, **changes)
