@@ -89,9 +89,7 @@ def _cells(record: TrialRecord, measurement: Measurement) -> Iterator[str]:
     yield "unknown" if closure is None else f"{closure:+.1%}"
     yield "unknown" if measurement.idle_w is None else f"{measurement.idle_w:.1f}"
     yield str(measurement.decode.repeats)
-    failed = [gate for energy in measurement.energies if energy is not None for gate in energy.gates]
-    failed += [] if evidence is None else list(evidence.gates)
-    yield ", ".join(sorted({gate.partition(":")[0] for gate in failed})) or "none"
+    yield ", ".join(sorted({check.partition(":")[0] for check in measurement.failed_checks})) or "none"
 
 
 def _seconds(phase: PhaseMeasurement, steps: int) -> str:

@@ -77,6 +77,7 @@ def candidate_document(candidate: Candidate, question: Question) -> dict[str, An
         "basis": measurement.basis,
         "bench": measurement.bench,
         "error_source": measurement.error_source,
+        "failed_checks": list(measurement.failed_checks),
         "record": candidate.record.key,
     }
 

@@ -275,6 +275,13 @@ class Measurement:
         return (self.prefill.energy, self.decode.energy, *handover)
 
     @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """Validity checks that failed, of any window or of the run as a whole, each once."""
+        of_windows = [gate for energy in self.energies if energy is not None for gate in energy.gates]
+        of_run = () if self.evidence is None else self.evidence.gates
+        return tuple(dict.fromkeys((*of_windows, *of_run)))
+
+    @property
     def energy_j(self) -> float | None:
         """Joules of the batch, or None where any part is unknown."""
         known = [energy.joules for energy in self.energies if energy is not None]

@@ -100,11 +100,9 @@ def _device(device: Device) -> str:
 
 
 def remarks(found: Answer) -> list[str]:
-    """What benches noted and which validity gates failed, each once."""
+    """What benches noted and which validity checks failed, each once."""
     said: dict[str, None] = dict.fromkeys(f"left out: {record.configuration}: {why}" for record, why in found.unpriced)
     for candidate in (*found.feasible, *found.infeasible):
         said.update(dict.fromkeys(candidate.measurement.notes))
-        for energy in candidate.measurement.energies:
-            gates = () if energy is None else energy.gates
-            said.update(dict.fromkeys(f"validity gate failed: {gate}" for gate in gates))
+        said.update(dict.fromkeys(f"check failed: {check}" for check in candidate.measurement.failed_checks))
     return list(said)[:MOST_ROWS]

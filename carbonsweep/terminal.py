@@ -162,6 +162,7 @@ def _best_lines(best: Candidate, question: Question, unit: str) -> Iterable[str]
     yield f"prompt latency  {latency}{_distance(best, question, 'prompt_latency_s')}"
     yield f"throughput      {measurement.throughput:.4g} output tokens/s"
     yield f"error           {measurement.error_source}"
+    yield from (f"FAILED CHECK    {check}" for check in measurement.failed_checks)
 
 
 def _prompts_per_unit(candidate: Candidate, question: Question) -> float:

@@ -234,7 +234,7 @@ def test_notes_and_failed_gates_of_a_bench_are_shown() -> None:
     decode = dataclasses.replace(phase(3.0, None), energy=doubted)
     shown = words((record(configuration(), measurement(decode=decode, notes=("clock was low",))),), question())
     assert "clock was low" in shown
-    assert "validity gate failed: foreign process" in shown
+    assert "check failed: foreign process" in shown
 
 
 def test_damaged_lines_and_an_unfinished_sweep_are_warned_of(records: tuple[TrialRecord, ...]) -> None:
