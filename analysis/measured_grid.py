@@ -114,9 +114,12 @@ def _agreement(energy: Energy | None) -> str:
 
 def _cost(measurements: Sequence[Measurement]) -> str:
     windows = [window for each in measurements if each.evidence is not None for window in each.evidence.windows]
+    if not windows:
+        return "No meter watched: joules are unknown."
     seconds = sum(window.duration_s for window in windows)
-    joules = sum(window.readings[0].joules for window in windows if window.readings)
-    return f"All windows together: {len(windows)}, {seconds:.0f} device seconds, {joules / 1e3:.3g} kJ."
+    known = [window.readings[0].joules for window in windows if window.flaw is None]
+    joules = f"{sum(known) / 1e3:.3g} kJ" if len(known) == len(windows) else "an unknown number of joules"
+    return f"All windows together: {len(windows)}, {seconds:.0f} device seconds, {joules}."
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -66,6 +67,7 @@ _OPTIONS: Final = (
 
 _SERVER: Final = (
     click.option("--endpoint", metavar="URL", help="Of --bench server: an OpenAI-compatible one, http://HOST:PORT/v1."),
+    click.option("--served-model", metavar="NAME", help="Of that server. [default: the only one it serves]"),
     click.option(
         "--meter",
         metavar="URL",
@@ -113,27 +115,24 @@ def measuring_bench(
     if bench == "server":
         if weights != "auto":
             raise BadInput(f"--weights {weights} is for --bench transformers: a server has loaded its own")
-        endpoint, meter = options["endpoint"], options["meter"]
-        return _server(effort(options), endpoint, meter, models or (), gpus or (), dtypes or ())
-    for option in ("endpoint", "meter"):
+        return _server(options, models or (), gpus or (), dtypes or ())
+    for option in ("endpoint", "served_model", "meter"):
         if options[option] is not None:
-            raise BadInput(f"--{option} {options[option]} is for --bench server")
+            raise BadInput(f"--{option.replace('_', '-')} {options[option]} is for --bench server")
     from carbonsweep import benches
 
     return benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engines, effort=effort(options))
 
 
 def _server(
-    asked: Effort,
-    endpoint: str | None,
-    meter: str | None,
-    models: tuple[str, ...],
-    gpus: tuple[str, ...],
-    dtypes: tuple[str, ...],
+    options: Mapping[str, Any], models: tuple[str, ...], gpus: tuple[str, ...], dtypes: tuple[str, ...]
 ) -> Chosen:
     """What serves cannot be seen from outside, so it is named: one model, one GPU kind, one dtype."""
-    if endpoint is None:
+    if options["endpoint"] is None:
         raise BadInput("--bench server needs --endpoint http://HOST:PORT/v1")
+    missing = [package for package in ("httpx2", "scipy") if importlib.util.find_spec(package) is None]
+    if missing:
+        raise BadInput(f"--bench server needs {' and '.join(missing)}: pip install 'carbonsweep[measure]'")
     if any(len(named) != 1 for named in (models, gpus, dtypes)):
         raise BadInput("--bench server does not see what serves: name one model, one GPU kind and one dtype")
     from carbonsweep import facts
@@ -143,8 +142,8 @@ def _server(
 
     kind = facts.device_key(gpus[0])
     facts.language_model(models[0])  # a typo is reported before the server is asked
-    found = served(endpoint)
-    meters, protocol = _meters(kind, asked, meter, local=found.local)
+    found, asked = served(options["endpoint"], options["served_model"]), effort(options)
+    meters, protocol = _meters(kind, asked, options["meter"], local=found.local)
     where = "this machine" if found.local else found.host
     unknown = "" if meters.probes else f", its joules unknown: {meters.flaw or f'no {kind} to be seen here'}"
     return Chosen(

@@ -15,15 +15,17 @@ import pytest
 from carbonsweep import facts, results, tune
 from carbonsweep.answer import answer
 from carbonsweep.bench.roofline import RooflineBench
+from carbonsweep.bench.statistics import distribution
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.document import document
-from carbonsweep.domain import Scenario, Slo
+from carbonsweep.domain import Device, Measurement, Refusal, Scenario, Slo, TrialRecord
+from carbonsweep.evidence import Closure, EnergyWindow, Evidence, MeasuringProtocol, MeterReading
 from carbonsweep.records import OutputFolder
 from carbonsweep.results import ANSWER
 from carbonsweep.search.objectives import Question, objectives
 from carbonsweep.trial import trial
 from carbonsweep.units import S_PER_YEAR
-from tests.conftest import SHORT, configuration
+from tests.conftest import SHORT, TOO_BIG, configuration, measurement, record
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.toml"))
@@ -123,3 +125,68 @@ def test_every_experiment_says_its_question_and_its_command(path: Path) -> None:
 
 def test_there_are_experiments() -> None:
     assert EXPERIMENTS
+
+
+# ---- measured_grid.py ----
+
+
+def metered(device: str, joules: float, power_j: float) -> EnergyWindow:
+    counter, power = (
+        MeterReading(source=source, semantics="s", joules=each, low_j=0.99 * each, high_j=1.01 * each)
+        for source, each in (("counter", joules), ("power", power_j))
+    )
+    return EnergyWindow(phase="decode", device=device, runs=1, duration_s=2.0, readings=(counter, power))
+
+
+def measured_records() -> list[TrialRecord]:
+    """Two measured batches, the second without joules, and one that does not fit."""
+    windows = (metered("GPU-1", 90.0, 91.0),)
+    spread = distribution([1.0], "batch")
+    protocol = MeasuringProtocol(
+        batches=1,
+        batches_digest="0",
+        warm_up_runs=1,
+        repeats=3,
+        stopped_by="interval",
+        interval=0.03,
+        half_width=0.01,
+        budget_s=120,
+    )
+    evidence = Evidence(
+        protocol=protocol,
+        ttft=spread,
+        tpot=spread,
+        prompt_latency=spread,
+        closure=Closure(whole_s=3.5, parts_s=3.5, whole_j=100.0, parts_j=110.0),
+        windows=windows,
+        gates=("closure: the phases' joules are +10.0% of the whole run's",),
+    )
+    sound = measurement(basis="measured", evidence=evidence, device=Device(name="Tesla T4", driver="570"))
+    blind = measurement(basis="measured", prefill_j=None, decode_j=None, idle_w=None)
+    outcomes: tuple[Measurement | Refusal, ...] = (sound, blind, TOO_BIG)
+    return [record(configuration(batch_size=b), each) for b, each in zip((1, 2, 4), outcomes, strict=True)]
+
+
+def test_the_measured_grid_is_a_table_of_seconds_joules_errors_and_failed_checks(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path) as output:
+        for each in measured_records():
+            output.append(each)
+    done = run(tmp_path, "--out", tmp_path / "table.md", script="measured_grid.py")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert text.startswith("# Measured: Tesla T4, driver 570\n")
+    first, second = (line for line in text.splitlines() if line.startswith("| TinyLlama"))
+    # Decode: 90 J for 100 tokens, known to 10 %; 3 s for 149 steps.
+    assert "| 20.13 ms ± 0.0% |" in first
+    assert "| 0.9 ± 10.0% |" in first
+    assert first.endswith("| +10.0% | 26.0 | 3 | closure |")
+    assert second.count("unknown") == 6
+    assert "batch 4, fp16, paper: lacks 1 byte" in text
+    assert text.endswith("All windows together: 1, 2 device seconds, 0.09 kJ.\n")
+
+
+def test_a_folder_without_a_measurement_has_no_table_and_says_how_to_make_one(tmp_path: Path) -> None:
+    done = run(tmp_path, "--out", tmp_path / "table.md", script="measured_grid.py")
+    assert done.returncode == 2
+    assert "holds no measured record: carbonsweep measure" in done.stderr
+    assert not (tmp_path / "table.md").exists()

@@ -107,7 +107,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def instruments(device: str, power_sampling_s: float | None) -> Instruments:
         return Instruments(probes=tuple(NvmlProbe(uuid=f"GPU-{index}") for index in range(state["gpus"])))
 
-    monkeypatch.setattr("carbonsweep.bench.endpoint.probe.served", lambda endpoint: state["served"])
+    monkeypatch.setattr("carbonsweep.bench.endpoint.probe.served", lambda endpoint, model: state["served"])
     monkeypatch.setattr("carbonsweep.bench.power.devices.instruments", instruments)
     return state
 
@@ -184,6 +184,7 @@ def test_the_meter_of_another_machine_reads_the_joules_of_its_server(
         (AT_ENDPOINT, {"weights": "random"}, "a server has loaded its own"),
         (AT_ENDPOINT, {"bench": "transformers"}, "--endpoint .* is for --bench server"),
         (("--meter", "http://h:1"), {"bench": "auto"}, "--meter .* is for --bench server"),
+        (("--served-model", "tiny"), {"bench": "auto"}, "--served-model tiny is for --bench server"),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(
