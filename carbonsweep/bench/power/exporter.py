@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 from carbonsweep.bench.power.trace import Clock, MeterError
 from carbonsweep.facts import gpu_of_product
-from carbonsweep.units import J_PER_MJ
+from carbonsweep.units import J_PER_MJ, MHZ_PER_HZ
 
 if TYPE_CHECKING:
     import httpx2
 
-_MHZ_PER_HZ: Final = 1e-6
 Fields = Mapping[str, float]
 """Names by preference, each with the factor from its unit to ours."""
 ENERGY_FIELD: Final = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
@@ -30,8 +29,8 @@ _INSTANT_POWER: Final[Fields] = {"DCGM_FI_DEV_BOARD_POWER_RAW_WATTS": 1.0, "DCGM
 _POWER: Final[Fields] = {"DCGM_FI_DEV_BOARD_POWER_WATTS": 1.0, "DCGM_FI_DEV_POWER_USAGE": 1.0}
 CAP: Final[Fields] = {"DCGM_FI_DEV_BOARD_POWER_LIMIT_ENFORCED_WATTS": 1, "DCGM_FI_DEV_ENFORCED_POWER_LIMIT": 1}
 TEMPERATURE: Final[Fields] = {"DCGM_FI_DEV_GPU_TEMP_CELSIUS": 1.0, "DCGM_FI_DEV_GPU_TEMP": 1.0}
-SM_CLOCK: Final[Fields] = {"DCGM_FI_DEV_SM_CLOCK": 1.0, "DCGM_FI_DEV_SM_CLOCK_HERTZ": _MHZ_PER_HZ}
-MEMORY_CLOCK: Final[Fields] = {"DCGM_FI_DEV_MEM_CLOCK": 1.0, "DCGM_FI_DEV_MEMORY_CLOCK_HERTZ": _MHZ_PER_HZ}
+SM_CLOCK: Final[Fields] = {"DCGM_FI_DEV_SM_CLOCK": 1.0, "DCGM_FI_DEV_SM_CLOCK_HERTZ": MHZ_PER_HZ}
+MEMORY_CLOCK: Final[Fields] = {"DCGM_FI_DEV_MEM_CLOCK": 1.0, "DCGM_FI_DEV_MEMORY_CLOCK_HERTZ": MHZ_PER_HZ}
 
 _WANTED: Final = tuple(
     name for fields in (_ENERGY, _INSTANT_POWER, _POWER, CAP, TEMPERATURE, SM_CLOCK, MEMORY_CLOCK) for name in fields

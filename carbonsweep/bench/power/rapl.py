@@ -16,14 +16,13 @@ from typing import Final
 
 from carbonsweep.bench.power.trace import Clock, Instrument, MeterError, Reading
 from carbonsweep.evidence import DeviceState
+from carbonsweep.units import J_PER_UJ
 
 POWERCAP: Final = Path("/sys/class/powercap")
 RAPL: Final = "rapl"
 
 _CONTROL_TYPES: Final = ("intel-rapl", "intel-rapl-mmio")
 """The second shows the same counters by another road, so it serves only where the first has no such zone."""
-_J_PER_UJ: Final = 1e-6
-"""Joules per microjoule, the unit of powercap's energy files; its limits are in microwatts, by the same factor."""
 _STEP_J: Final = 2.0**-14
 """What the counter counts in, rounded to microjoules by the kernel: 61 uJ on most Intel servers, 15 uJ elsewhere.
 Source: Intel 64 and IA-32 manual, volume 3B, MSR_RAPL_POWER_UNIT, "energy status units"."""
@@ -75,14 +74,14 @@ class RaplProbe:
         return None
 
     def _counter_j(self) -> float:
-        counted_j = self._number(self.zone / "energy_uj") * _J_PER_UJ
+        counted_j = self._number(self.zone / "energy_uj") * J_PER_UJ
         if counted_j == 0 and self._raw_j is None:
             raise MeterError(f"RAPL's counter of {self.name} reads 0: it is not counting")
         return counted_j
 
     def _wrap_j(self, raw_j: float, now_s: float) -> float:
         """The counter's range, if wrapping once explains a lower reading; otherwise somebody has reset it."""
-        range_j = self._number(self.zone / "max_energy_range_uj") * _J_PER_UJ
+        range_j = self._number(self.zone / "max_energy_range_uj") * J_PER_UJ
         before_j = raw_j if self._raw_j is None else self._raw_j
         used_j = range_j - before_j + raw_j
         if not 0 <= used_j <= _MOST_W * (now_s - self._read_s + _SLACK_S):
@@ -105,7 +104,7 @@ class RaplProbe:
             kind = _text(limit.with_name(limit.name.replace("power_limit_uw", "name")))
             limit_uw = _text(limit)
             if kind in ("long_term", "short_term") and limit_uw is not None and limit_uw.isdecimal():
-                yield int(limit_uw) * _J_PER_UJ
+                yield int(limit_uw) * J_PER_UJ  # microwatts, by the same factor
 
 
 _FOR_ROOT_ONLY: Final = (

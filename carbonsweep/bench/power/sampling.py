@@ -37,6 +37,7 @@ SEARCH_POLL_S: Final = 0.001
 LONGEST_SEARCH_S: Final = 2.5
 """Refresh periods from 10 ms (nvidia-ml-py's issue 18) to 100 ms (ml-energy/zeus) are known; 12 of the longest fit."""
 SEARCHED_TICKS: Final = 12
+SETTLE_PERIODS: Final = 2.2
 UNKNOWN_REFRESH_S: Final = 0.1
 """Assumed where no counter shows its own. Source: ml-energy/zeus, skills/measuring-energy/SKILL.md."""
 STATE_PERIOD_S: Final = 1.0
@@ -118,7 +119,12 @@ class SampledMeter:
         self._watched = [_Watched(probe, *probe.instruments()) for probe in (*self.probes, *self.hosts)]
         for watched in self._watched:
             watched.refresh_s = self._found_refresh_s(watched.probe)
-        self.look(with_state=True)  # a window may begin at once
+        # A window may begin at once: there must be a tick before it, or its edge could not be interpolated.
+        self.look(with_state=True)
+        settled_s = self.clock() + SETTLE_PERIODS * self.refresh_s
+        while self.clock() < settled_s:
+            self.sleep(self.poll_s)
+            self.look()
 
     def look(self, *, with_state: bool = False) -> None:
         """Read every device once."""
