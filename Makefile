@@ -39,7 +39,7 @@ measure-gpu: $(VENV)/.measure  ## 1B, 3B and 7B on this machine's GPU, in pieces
 	PYTHONPATH=. $(MEASURE_PYTHON) -c 'import sys; from carbonsweep.bench.power.nvml import present_gpus; \
 	  sys.exit(None if present_gpus() else "this machine shows no NVIDIA GPU")'
 	begun=$$(date +%s); \
-	$(MEASURE) --dtypes bf16 --batch-sizes 1,4,16,64 --time-limit $(PIECE_S) $(ARGS) && \
+	$(MEASURE) --dtypes bf16 --batch-sizes 1,4,16,64 --time-limit $(PIECE_S) $(ARGS) || exit $$?; \
 	left=$$(( $(PIECE_S) - $$(date +%s) + begun )); \
 	if [ $$left -gt 0 ]; then \
 	  $(MEASURE) --dtypes bf16,fp16 --batch-sizes 1,2,4,8,16,32,64 --time-limit $$left $(ARGS); \

@@ -15,6 +15,7 @@ from carbonsweep import options
 
 if TYPE_CHECKING:
     from carbonsweep.domain import Energy, Measurement, PhaseMeasurement, TrialRecord
+    from carbonsweep.evidence import EnergyWindow
 
 HEADINGS = (
     "model",
@@ -112,14 +113,25 @@ def _agreement(energy: Energy | None) -> str:
     return f"{second.joules / first.joules - 1:+.1%}"
 
 
+def _is_of(window: EnergyWindow, measurement: Measurement) -> bool:
+    """Whether it is the measured device's, not the host's."""
+    uuid = None if measurement.device is None else measurement.device.uuid
+    return uuid in (None, window.device)
+
+
 def _cost(measurements: Sequence[Measurement]) -> str:
-    windows = [window for each in measurements if each.evidence is not None for window in each.evidence.windows]
+    # Idle windows are shared by the batch sizes of a model, and a host's are beside the device's.
+    windows = {
+        w for each in measurements if each.evidence is not None for w in each.evidence.windows if _is_of(w, each)
+    }
     if not windows:
         return "No meter watched: joules are unknown."
     seconds = sum(window.duration_s for window in windows)
     known = [window.readings[0].joules for window in windows if window.flaw is None]
     joules = f"{sum(known) / 1e3:.3g} kJ" if len(known) == len(windows) else "an unknown number of joules"
-    return f"All windows together: {len(windows)}, {seconds:.0f} device seconds, {joules}."
+    return (
+        f"All windows together (without loading and warm-up): {len(windows)}, {seconds:.0f} device seconds, {joules}."
+    )
 
 
 if __name__ == "__main__":

@@ -276,7 +276,7 @@ class Measurement:
 
     @property
     def failed_checks(self) -> tuple[str, ...]:
-        """Validity checks that failed, of any window or of the run as a whole, each once."""
+        """Validity checks that failed, of the windows of a phase or of the run as a whole, each once."""
         of_windows = [gate for energy in self.energies if energy is not None for gate in energy.gates]
         of_run = () if self.evidence is None else self.evidence.gates
         return tuple(dict.fromkeys((*of_windows, *of_run)))
@@ -384,7 +384,7 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchIdentity:
-    """What makes two results of a bench the same quantity, so that one may be reused for the other."""
+    """What makes two results the same quantity, so that one may be reused; `batches` of prompts drawn, 0 by a model."""
 
     bench: str
     basis: Basis
@@ -393,6 +393,7 @@ class BenchIdentity:
     calibration: str
     power_protocol: str
     device: str
+    batches: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,10 +76,10 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """One device before its first and after its last window.
+    """One device from the end of warm-up to that of its last window of work, looked at once a second.
 
-    `most_w` and `most_temperature_c` are the highest that any sample showed, `throttled_by` what slowed it down at any
-    time in between.
+    `most_temperature_c` is the highest of these looks, `throttled_by` and `processes` all they saw; `most_w` is the
+    highest power any sample showed.
     """
 
     device: str
@@ -89,6 +89,7 @@ class Conditions:
     most_w: float | None
     most_temperature_c: float | None = None
     throttled_by: tuple[str, ...] = ()
+    processes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +121,16 @@ class Closure:
 class MeasuringProtocol:
     """How the windows were made.
 
-    `batches_digest` hashes the fixed list of batches (token ids or texts, in the order of every repeat). Repeats went
+    `batches_digest` hashes the fixed list of batches (token ids or texts), `orders_digest` the orders in which the
+    repeats ran it. Repeats went
     on until the widest relative 95 % half-width (`half_width`) was below `interval`, or for `budget_s` seconds.
-    `refresh_s` is the meter's refresh period as found on this device, `poll_s` how often it was read.
+    `refresh_s` is the meter's refresh period as found on this device, None where it could not be; `poll_s` how often it
+    was read.
     """
 
     batches: int
     batches_digest: str
+    orders_digest: str
     warm_up_runs: int
     repeats: int
     stopped_by: Stop

@@ -169,7 +169,13 @@ def _reusable(folder: OutputFolder, grid: Space, piece: Piece) -> dict[Configura
             f"{folder.folder}/records.jsonl line {damaged.number} is damaged and was set aside: {damaged.reason}"
         )
     matching = matching_records(folder.records.values(), grid, piece.bench, piece.workload)
-    return {record.configuration: record for record in matching if not is_failure(record)}
+    return {each.configuration: each for each in matching if not is_failure(each) and not _lost_its_joules(each)}
+
+
+def _lost_its_joules(record: TrialRecord) -> bool:
+    """Whether a meter was there and failed: measured again, as by tune."""
+    metered = record.identity.power_protocol != "none"
+    return metered and record.measurement is not None and record.measurement.energy_j is None
 
 
 def _show(record: TrialRecord, *, as_json: bool, brief: bool) -> None:

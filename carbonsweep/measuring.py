@@ -175,7 +175,8 @@ def _meters(kind: str, asked: Effort, meter: str | None, *, local: bool) -> tupl
         if len(there) > 1:
             named = ", ".join(probe.name for probe in there)
             raise BadInput(f"--meter {meter} shows several {kind}: say which one serves with #UUID after it ({named})")
-        return Instruments(probes=there), "dcgm-exporter"
+        sampled_s = asked.power_sampling_s
+        return Instruments(probes=there), "dcgm-exporter" + (f", power every {sampled_s:g} s" if sampled_s else "")
     if not local:
         return Instruments(probes=(), flaw="no meter here reads them; name that machine's with --meter"), UNMETERED
     found = instruments(kind, asked.power_sampling_s)

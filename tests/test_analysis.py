@@ -145,6 +145,7 @@ def measured_records() -> list[TrialRecord]:
     protocol = MeasuringProtocol(
         batches=1,
         batches_digest="0",
+        orders_digest="1",
         warm_up_runs=1,
         repeats=3,
         stopped_by="interval",

@@ -360,6 +360,7 @@ def test_failed_checks_are_those_of_windows_and_of_the_run_each_once() -> None:
     protocol = MeasuringProtocol(
         batches=1,
         batches_digest="0",
+        orders_digest="1",
         warm_up_runs=1,
         repeats=3,
         stopped_by="interval",

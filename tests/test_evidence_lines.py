@@ -48,6 +48,7 @@ def window(phase: Any, joules: float, **changes: Any) -> EnergyWindow:
 PROTOCOL = MeasuringProtocol(
     batches=2,
     batches_digest="feedc0de",
+    orders_digest="1",
     warm_up_runs=1,
     repeats=5,
     stopped_by="interval",

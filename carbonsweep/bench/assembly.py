@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -9,12 +10,11 @@ from typing import Final
 
 from carbonsweep.bench.phases import Effort, Measured, PhaseSample, run_j
 from carbonsweep.bench.power.gates import distinct
+from carbonsweep.bench.run_checks import closure_checks, condition_checks, temperature_checks
 from carbonsweep.bench.statistics import distribution, interval
 from carbonsweep.domain import Configuration, Device, Energy, EnergyEstimate, Measurement, PhaseMeasurement
 from carbonsweep.evidence import Closure, Conditions, Distribution, EnergyWindow, Evidence, MeasuringProtocol
 
-CLOSURE: Final = 0.05
-"""Phases and whole run may differ by this much in joules before the record is marked, and by twice as much in time."""
 ERROR_SOURCE: Final = "95 % t-interval over repeats; energy: and the meter's own bound, added"
 
 
@@ -42,6 +42,7 @@ class Readout:
     bare_idle: tuple[EnergyWindow, ...] = ()
     bare_idle_w: float | None = None
     conditions: tuple[Conditions, ...] = ()
+    remarks: tuple[str, ...] = ()
     own_processes: frozenset[int] | None = None
 
 
@@ -72,9 +73,7 @@ def measurement(found: Measured, effort: Effort, subject: Subject, readout: Read
         whole_s=found.whole.run_s,
         parts_s=prefill.duration_s + decode.duration_s,
         whole_j=run_j(found.whole.windows, devices),
-        parts_j=None
-        if prefill.energy is None or decode.energy is None
-        else prefill.energy.joules + decode.energy.joules,
+        parts_j=_sum_j(prefill.energy, decode.energy),
     )
     return Measurement(
         prefill=prefill,
@@ -102,9 +101,9 @@ def _evidence(found: Measured, effort: Effort, subject: Subject, readout: Readou
     windows = [w for each in repeats for w in (*each.prefill.windows, *each.decode.windows)]
     checks = [
         *subject.gates,
-        *_condition_gates(readout),
-        *_closure_gates(closure),
-        *_temperature_gates(found, effort),
+        *condition_checks(readout.conditions, readout.own_processes),
+        *closure_checks(closure),
+        *temperature_checks(found.start_c, effort.cool_to_c),
     ]
     return Evidence(
         protocol=_protocol(found, effort, subject, readout),
@@ -124,6 +123,7 @@ def _protocol(found: Measured, effort: Effort, subject: Subject, readout: Readou
     return MeasuringProtocol(
         batches=effort.batches,
         batches_digest=subject.batches_digest,
+        orders_digest=hashlib.sha256(repr(found.orders).encode()).hexdigest()[:16],
         warm_up_runs=effort.warm_up_runs,
         repeats=len(found.repeats),
         stopped_by=found.stopped_by,
@@ -184,7 +184,7 @@ def phase_energy(
     estimates = _estimates(samples, devices)
     main = estimates[0]
     mean_j, repeats_low_j, repeats_high_j = interval(known_j)
-    low_j, high_j = main.low_j, main.high_j
+    low_j, high_j = main.low_j, main.high_j  # rounding may put a bound that is no wider on the mean's other side
     if low_j is None or high_j is None:
         most_j = _most_j(samples, devices, conditions)
         if most_j is None:
@@ -192,8 +192,8 @@ def phase_energy(
         low_j, high_j = 0.0, max(most_j, mean_j)
     return Energy(
         joules=mean_j,
-        low_j=max(0.0, repeats_low_j - (mean_j - low_j)),
-        high_j=repeats_high_j + (high_j - mean_j),
+        low_j=min(mean_j, max(0.0, repeats_low_j - max(0.0, mean_j - low_j))),
+        high_j=max(mean_j, repeats_high_j + max(0.0, high_j - mean_j)),
         source=main.source,
         semantics=main.semantics,
         estimates=estimates,
@@ -250,42 +250,3 @@ def _latencies(found: Measured) -> Distribution:
         return distribution(requests_s, "request")
     parts = (_batch_s([getattr(each, phase) for each in found.repeats]) for phase in ("prefill", "decode"))
     return distribution([sum(pair) for pair in zip(*parts, strict=True)], "batch")
-
-
-def _closure_gates(closure: Closure) -> list[str]:
-    failed = []
-    joules = closure.energy_difference
-    if joules is not None and abs(joules) > CLOSURE:
-        failed.append(f"closure: the phases' joules are {joules:+.1%} of the whole run's")
-    if abs(closure.time_difference) > 2 * CLOSURE:
-        failed.append(f"closure: the phases take {closure.time_difference:+.1%} of the whole run's time")
-    return failed
-
-
-def _temperature_gates(found: Measured, effort: Effort) -> list[str]:
-    if found.start_c is None or found.start_c <= effort.cool_to_c:
-        return []
-    return [f"temperature: {found.start_c:g} °C at the start, above {effort.cool_to_c:g} °C"]
-
-
-def _condition_gates(readout: Readout) -> list[str]:
-    """Throttling and foreign processes."""
-    failed = []
-    for each in readout.conditions:
-        if each.throttled_by:
-            failed.append(f"throttled: {each.device} by {', '.join(each.throttled_by)}")
-        foreign = _foreign(each, readout.own_processes)
-        if foreign:
-            failed.append(f"foreign process: {foreign} on {each.device} besides the measured one")
-    return failed
-
-
-def _foreign(conditions: Conditions, own: frozenset[int] | None) -> int:
-    """Processes on a device that are not the measured one's.
-
-    In a container the driver may tell the host's ids: if none is known, one is taken for ours.
-    """
-    seen = set(conditions.before.processes or ()) | set(conditions.after.processes or ())
-    if own is None:
-        return len(seen - set(conditions.before.processes or ()))
-    return len(seen - own) if seen & own else max(0, len(seen) - len(own))

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 IDLE_BYTES: Final = BYTES_PER_GIB
 """What is taken of a device nobody else uses (CUDA's context, the system) stays below this: half a GiB is usual."""
 
+OUT_OF_CUDA_MEMORY: Final = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What a CUDA library says that found no memory: torch's own allocator has an exception of its own."""
+
 MEMORY: Final = Path("/proc/meminfo")
 CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
@@ -78,9 +81,7 @@ def cuda_device(kind: str) -> tuple[int, PresentGpu]:
         there = ", ".join(gpu.kind or gpu.product_name for gpu in present) or "none"
         raise BenchFailed(f"no {kind} on this machine (GPUs here: {there})")
     if all(gpu.mig for gpu in present if gpu.kind == kind):
-        raise BenchFailed(
-            f"the {kind} of this machine is cut into MIG slices, and a slice has no energy counter"
-        )
+        raise BenchFailed(f"the {kind} of this machine is cut into MIG slices, and a slice has no energy counter")
     if not torch.cuda.is_available():
         raise BenchFailed(f"torch {torch.__version__} cannot use the {kind} of this machine: it finds no CUDA")
     for index in range(torch.cuda.device_count()):
@@ -134,6 +135,8 @@ def shortage(error: Exception) -> DoesNotFit | BenchFailed | None:
         asked = re.search(r"Tried to allocate ([\d.]+) (GiB|MiB)", str(error))
         free = re.search(r"of which ([\d.]+) (GiB|MiB) is free", str(error))
         return _shortage(_bytes(asked), _bytes(free), "cuda" if index is None else f"cuda:{index[1]}")
+    if any(text in str(error) for text in OUT_OF_CUDA_MEMORY):
+        return _shortage(None, None, "cuda")
     if isinstance(error, MemoryError):
         return _shortage(None, free_bytes("cpu"), "cpu")
     asked = re.search(r"DefaultCPUAllocator: .*?allocate (\d+) bytes", str(error), re.DOTALL)

@@ -6,7 +6,9 @@ Torch and transformers are imported when a model is loaded, not before.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 MEASURE_EXTRA: Final = "pip install 'carbonsweep[measure]'"
 """What brings every library that measuring needs."""
 
+_MISSING: Final = f"the transformers bench needs torch and transformers: {MEASURE_EXTRA}"
 _SHAPE: Final = {
     "hidden_size": "hidden",
     "intermediate_size": "mlp",
@@ -158,3 +161,24 @@ def _fill(parameter: torch.Tensor, block: torch.Tensor) -> None:
     for start in range(0, flat.numel(), block.numel()):
         piece = flat[start : start + block.numel()]
         piece.copy_(block[: piece.numel()])
+
+
+def import_libraries() -> None:
+    """Raises BadInput naming the extra. No telemetry, and no bars and warnings between the sweep's own lines."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        import scipy.stats  # noqa: F401
+        import torch  # noqa: F401
+        from transformers.utils import logging
+    except ImportError as error:
+        raise BadInput(f"{_MISSING} ({error})") from error
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def library_version(package: str) -> str:
+    """As installed; imports nothing. Raises BadInput naming the extra."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise BadInput(f"{_MISSING} (no {package} here)") from error

@@ -107,9 +107,10 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What the protocol gathered, before it becomes a `Measurement`."""
+    """What the protocol gathered, before it becomes a `Measurement`; `orders` are those of the batches, by repeat."""
 
     repeats: tuple[Repeat, ...]
+    orders: tuple[tuple[int, ...], ...]
     whole: PhaseSample
     stopped_by: Stop
     half_width: float
@@ -123,11 +124,15 @@ def measured(
     """Follow the protocol; the meter, if there is one, is entered already."""
     cooled_s, start_c = cool_down(meter, effort.cool_to_c, clock, sleep)
     runner.warm_up(effort.warm_up_runs)
+    if meter is not None:
+        meter.begin_conditions()
     dealer = random.Random(seed)
     repeats: list[Repeat] = []
+    orders: list[tuple[int, ...]] = []
     begin_s = clock()
     while True:
-        repeats.append(runner.repeat(_order(dealer, runner.batches), meter))
+        orders.append(_order(dealer, runner.batches))
+        repeats.append(runner.repeat(orders[-1], meter))
         if len(repeats) < effort.repeats:
             continue
         width = widest(repeats, meter)
@@ -140,6 +145,7 @@ def measured(
             break
     return Measured(
         repeats=tuple(repeats),
+        orders=tuple(orders),
         whole=runner.whole(_order(dealer, runner.batches), meter),
         stopped_by=stopped_by,
         half_width=width,
@@ -148,8 +154,8 @@ def measured(
     )
 
 
-def _order(dealer: random.Random, count: int) -> list[int]:
-    return dealer.sample(range(count), count)
+def _order(dealer: random.Random, count: int) -> tuple[int, ...]:
+    return tuple(dealer.sample(range(count), count))
 
 
 def widest(repeats: Sequence[Repeat], meter: Meter | None) -> float:

@@ -1,8 +1,8 @@
 """Batches through a torch model by the measuring protocol: plain where nothing meters them, in long windows where
 something does.
 
-A window lies inside a longer stretch of the same work, one refresh period before and after it: at its edges the power
-is that of the work, so interpolating between ticks there is not biased by the idle time beside it.
+A window lies inside a longer stretch of the same work, `meter.guard_s` before and after it: at its edges the power is
+that of the work, so interpolating between ticks there is not biased by the idle time beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from carbonsweep.bench.power.trace import Clock
 WARM_UP_STEPS: Final = 16
 """Decode steps of a warm-up run: each step costs the same, so a full decode would warm up nothing more."""
 GUARD_STEPS: Final = 8
-GUARD_PERIODS: Final = 1.2
 
 
 class ModelRunner:
@@ -28,6 +27,7 @@ class ModelRunner:
     def __init__(self, model: Any, inputs: Sequence[Batch], steps: int, clock: Clock) -> None:
         self._runs = [RewindingRun(model, batch, steps) for batch in inputs]
         self._clock = clock
+        self._whole_s: list[list[float]] = [[] for _ in inputs]
 
     @property
     def batches(self) -> int:
@@ -44,7 +44,12 @@ class ModelRunner:
         return self._plain(order) if meter is None else self._metered(order, meter)
 
     def whole(self, order: Sequence[int], meter: Meter | None) -> PhaseSample:
-        """The batches in turn, each from its prompt to its last token."""
+        """The batches in turn, each from its prompt to its last token.
+
+        Unmetered repeats have run each batch as a whole already: what was timed there serves.
+        """
+        if meter is None and all(self._whole_s):
+            return _sample(self._whole_s, ())
         seconds: list[list[float]] = [[] for _ in self._runs]
         self._guard(self._runs[order[0]].prefill, meter)
         begin_s = end_s = self._clock()
@@ -62,19 +67,20 @@ class ModelRunner:
         self._guard(self._runs[order[0]].prefill, meter)
         self._runs[order[0]].forget()
         count = sum(map(len, seconds))
-        return PhaseSample(
-            run_s=fmean(map(fmean, seconds)),
-            batch_s=tuple(map(fmean, seconds)),
-            windows=() if meter is None else meter.windows("whole", [(begin_s, end_s)], count),
-        )
+        return _sample(seconds, () if meter is None else meter.windows("whole", [(begin_s, end_s)], count))
 
     def _plain(self, order: Sequence[int]) -> Repeat:
         """Each batch once; nothing is run that is not timed."""
         prefill_s, decode_s = [0.0] * self.batches, [0.0] * self.batches
         for index in order:
             run = self._runs[index]
-            prefill_s[index] = self._timed(run.prefill)
-            decode_s[index] = self._timed(run.decode)
+            begin_s = self._clock()
+            run.prefill()
+            first_s = self._clock()
+            run.decode()
+            end_s = self._clock()
+            prefill_s[index], decode_s[index] = first_s - begin_s, end_s - first_s
+            self._whole_s[index].append(end_s - begin_s)
             run.forget()
         return Repeat(
             prefill=PhaseSample(run_s=fmean(prefill_s), batch_s=tuple(prefill_s)),
@@ -129,17 +135,12 @@ class ModelRunner:
         return seconds, (begin_s, end_s)
 
     def _guard(self, work: Callable[[], None], meter: Meter | None) -> None:
-        """The same work for a little more than one refresh period; nothing without a meter."""
+        """The same work for as long as a meter needs; nothing without one."""
         if meter is None:
             return
-        end_s = self._clock() + GUARD_PERIODS * meter.refresh_s
+        end_s = self._clock() + meter.guard_s
         while self._clock() < end_s:
             work()
-
-    def _timed(self, work: Callable[[], None]) -> float:
-        begin_s = self._clock()
-        work()
-        return self._clock() - begin_s
 
 
 def _sample(seconds: Sequence[Sequence[float]], windows: Sequence[Any]) -> PhaseSample:

@@ -128,20 +128,23 @@ class ServerBench:
             power_sampling_s=self.effort.power_sampling_s,
             bound=self.effort.window_bound,
             clock=self.clock,
+            sleep=self.sleep,
         )
 
     def _readout(self, meter: Meter | None) -> Readout:
         """Idle power with the model loaded; the bare machine is never seen."""
         if meter is None:
             return Readout()
+        conditions = meter.conditions()  # before it idles
         idle = phases.idle(meter, "idle", self.clock, self.sleep)
         return Readout(
             devices=meter.devices,
             poll_s=meter.poll_s,
-            refresh_s=meter.refresh_s,
+            refresh_s=meter.found_refresh_s,
             idle=idle,
             idle_w=phases.idle_w(idle, meter.devices),
-            conditions=meter.conditions(),
+            conditions=conditions,
+            remarks=meter.remarks,
         )
 
     def _subject(
@@ -166,6 +169,7 @@ class ServerBench:
                 f"requests: /{self.served.path}, output length fixed by {self.served.dialect}",
                 *judged.notes,
                 *self._unmetered(readout),
+                *readout.remarks,
             ),
             gates=(*judged.gates, *self._miscounted_devices(configuration)),
         )

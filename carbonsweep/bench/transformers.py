@@ -7,7 +7,6 @@ sends this bench to workers, needs neither.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import time
 import traceback
@@ -21,13 +20,13 @@ from carbonsweep.bench import assembly, hardware, loading, phases
 from carbonsweep.bench.assembly import Counted, Readout, Subject
 from carbonsweep.bench.generation import Batch, batches_digest, random_batches, refuse_beyond_context, text_batches
 from carbonsweep.bench.hardware import Place
-from carbonsweep.bench.loading import MEASURE_EXTRA, Loaded, loaded_key
+from carbonsweep.bench.loading import Loaded, loaded_key
 from carbonsweep.bench.phases import Effort, Measured
 from carbonsweep.bench.power.devices import Instruments, instruments, power_protocol
 from carbonsweep.bench.power.meter import Meter
 from carbonsweep.bench.power.nvml import PresentGpu, present_gpus
 from carbonsweep.bench.power.sampling import SampledMeter
-from carbonsweep.bench.power.trace import Clock
+from carbonsweep.bench.power.trace import Clock, Probe
 from carbonsweep.bench.running import ModelRunner
 from carbonsweep.bench.weights import WeightsSource, weights_source
 from carbonsweep.domain import DTYPE_BYTES, BenchIdentity, Configuration, Measurement, Workload
@@ -36,8 +35,6 @@ from carbonsweep.evidence import EnergyWindow
 from carbonsweep.facts import CPU, LanguageModel
 
 ENGINE: Final = "transformers"
-
-_MISSING: Final = f"the transformers bench needs torch and transformers: {MEASURE_EXTRA}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,8 +75,8 @@ class TransformersBench:
     def identity(self, configuration: Configuration) -> BenchIdentity:
         """Reads package metadata, looks for weights and once for GPUs; imports neither torch nor transformers.
 
-        Raises BadInput, and BenchFailed where a GPU is asked for and its driver is broken. The effort is no part of
-        it, except for the way power is read: more of it gives the same quantity with a smaller error.
+        Raises BadInput, and BenchFailed where a GPU is asked for and its driver is broken. Of the effort only the way
+        power is read, and the batches, which are other prompts: more of the rest gives the same with a smaller error.
         """
         source = weights_source(self.weights, facts.language_model(configuration.model))
         on_cpu = configuration.gpu == CPU
@@ -87,11 +84,12 @@ class TransformersBench:
         return BenchIdentity(
             bench=self.name,
             basis="measured",
-            engine_version=f"transformers {_version('transformers')}, torch {_version('torch')}",
+            engine_version=", ".join(f"{name} {loading.library_version(name)}" for name in ("transformers", "torch")),
             weights=source.label,
             calibration="none",
             power_protocol=power_protocol(configuration.gpu, sampled_s) if self.meter is None else "given meter",
             device=hardware.cpu_name(self.cpu_threads) if on_cpu else self._gpu_name(configuration.gpu),
+            batches=self.effort.batches,
         )
 
     def _gpu_name(self, kind: str) -> str:
@@ -105,7 +103,7 @@ class TransformersBench:
         Raises BadInput where torch or the weights are missing, DoesNotFit, Unsupported, and BenchFailed with type and
         message of anything else. After memory ran out the process holds no model and no cached memory.
         """
-        _import_heavy()
+        loading.import_libraries()
         try:
             return self._measured(configuration, workload)
         except (BenchError, BadInput):
@@ -153,10 +151,9 @@ class TransformersBench:
         probes = [probe for probe in found.probes if probe.name not in self._bare_idle]
         if not probes or self._loaded is not None:
             return
-        with SampledMeter(probes=tuple(probes), bound=self.effort.window_bound, clock=self.clock) as meter:
+        with self._sampled(tuple(probes)) as meter:
             windows = phases.idle(meter, "bare-idle", self.clock, self.sleep)
-        for probe in probes:
-            self._bare_idle[probe.name] = tuple(window for window in windows if window.device == probe.name)
+        self._bare_idle |= {window.device: (window,) for window in windows if window.flaw is None}
 
     def _place(self, configuration: Configuration) -> Place:
         """The device. Raises Unsupported where this bench has none such, BenchFailed where it is away."""
@@ -171,30 +168,37 @@ class TransformersBench:
         mine = tuple(probe for probe in found.probes if place.device.uuid in (None, probe.name))
         if not mine:
             return None
+        return self._sampled(mine, found.hosts)
+
+    def _sampled(self, probes: tuple[Probe, ...], hosts: tuple[Probe, ...] = ()) -> SampledMeter:
         return SampledMeter(
-            probes=mine,
-            hosts=found.hosts,
+            probes=probes,
+            hosts=hosts,
             power_sampling_s=self.effort.power_sampling_s,
             bound=self.effort.window_bound,
             clock=self.clock,
+            sleep=self.sleep,
         )
 
     def _readout(self, meter: Meter | None, loaded: Loaded, place: Place) -> Readout:
         """Idle power with the model loaded, conditions, and what was taken before."""
         if meter is None:
             return Readout()
-        if loaded.key not in self._idle:
-            self._idle[loaded.key] = phases.idle(meter, "idle", self.clock, self.sleep)
+        conditions = meter.conditions()  # before it idles
+        idle = self._idle.get(loaded.key) or phases.idle(meter, "idle", self.clock, self.sleep)
+        if all(window.flaw is None for window in idle):
+            self._idle[loaded.key] = idle
         bare = tuple(window for device in meter.devices for window in self._bare_idle.get(device, ()))
         return Readout(
             devices=meter.devices,
             poll_s=meter.poll_s,
-            refresh_s=meter.refresh_s,
-            idle=self._idle[loaded.key],
-            idle_w=phases.idle_w(self._idle[loaded.key], meter.devices),
+            refresh_s=meter.found_refresh_s,
+            idle=idle,
+            idle_w=phases.idle_w(idle, meter.devices),
             bare_idle=bare,
             bare_idle_w=phases.idle_w(bare, meter.devices),
-            conditions=meter.conditions(),
+            conditions=conditions,
+            remarks=meter.remarks,
             own_processes=frozenset({os.getpid()}),
         )
 
@@ -256,7 +260,7 @@ class TransformersBench:
             batches_digest=batches_digest(inputs),
             device=place.device,
             peak_memory_bytes=hardware.peak_memory_bytes(place.torch_device),
-            notes=(f"weights: {loaded.label}", *contents, *unmetered),
+            notes=(f"weights: {loaded.label}", *contents, *unmetered, *readout.remarks),
         )
         return assembly.measurement(gathered, self.effort, subject, readout)
 
@@ -276,23 +280,3 @@ def _refuse_unsupported(configuration: Configuration) -> None:
     if configuration.gpu_count != 1:
         raise Unsupported(f"the transformers bench runs on one device, not on {configuration.gpu_count}")
     hardware.refuse_dtype(configuration)
-
-
-def _import_heavy() -> None:
-    """Raises BadInput naming the extra. No telemetry, and no bars and warnings between the sweep's own lines."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
-        import scipy.stats  # noqa: F401
-        import torch  # noqa: F401
-        from transformers.utils import logging
-    except ImportError as error:
-        raise BadInput(f"{_MISSING} ({error})") from error
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise BadInput(f"{_MISSING} (no {package} here)") from error

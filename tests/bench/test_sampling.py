@@ -52,7 +52,7 @@ def test_the_refresh_period_is_found_on_the_device_and_sets_polls_and_windows(ri
     meter = rig(refresh_s=0.04).meter
     assert meter.refresh_s == pytest.approx(0.04, rel=0.05)
     assert meter.poll_s == pytest.approx(0.005, rel=0.1)
-    assert meter.least_window_s == pytest.approx(WINDOW_PERIODS * 0.04 / 0.02, rel=0.05)
+    assert meter.least_window_s == pytest.approx(WINDOW_PERIODS * (0.04 + 0.005) / 0.02, rel=0.05)
 
 
 def test_a_window_of_the_least_length_meets_the_bound_that_was_asked_for(rig: Callable[..., Rig]) -> None:
@@ -210,6 +210,7 @@ def test_conditions_tell_what_happened_between_the_first_and_the_last_look(rig: 
         made.meter.look(with_state=True)
         made.advance(1.0)
     (conditions,) = made.meter.conditions()
+    assert conditions.processes == (77,)
     assert conditions.before.temperature_c is not None
     assert conditions.before.temperature_c < 50
     assert conditions.after.temperature_c == conditions.most_temperature_c == 80
@@ -218,3 +219,84 @@ def test_conditions_tell_what_happened_between_the_first_and_the_last_look(rig: 
     assert "thermal" in conditions.throttled_by[0]
     assert conditions.after.processes == (77,)
     assert made.meter.temperature_c() == 80
+
+
+def test_conditions_begin_when_they_are_told_to(rig: Callable[..., Rig]) -> None:
+    made = rig(temperature_c=Waveform.steps((0, 40), (6, 50)))
+    made.watch(8.0)
+    made.meter.begin_conditions()
+    (conditions,) = made.meter.conditions()
+    assert conditions.before.temperature_c == 50
+
+
+# ---- what the sensor is, found out ----
+
+
+def test_a_power_sensor_slower_than_the_counter_is_not_believed_for_what_it_cannot_follow(
+    rig: Callable[..., Rig],
+) -> None:
+    made = rig(refresh_s=0.02, power_refresh_s=0.1, waveform=Waveform.square(100, 300, 0.5))
+    found = window(made)
+    assert any(gate.startswith("aliasing") for gate in found.gates)
+    assert found.readings[1].low_j is None
+
+
+def test_a_power_sensor_faster_than_the_counter_is_believed_for_what_it_can_follow(rig: Callable[..., Rig]) -> None:
+    up_and_down = Waveform.constant(100)  # a triangle of 0.6 s, which changes at every tick of the sensor
+    for n in range(120):
+        ramp = Waveform.ramp(100, 300, 0.3) if n % 2 == 0 else Waveform.ramp(300, 100, 0.3)
+        up_and_down = up_and_down.then(0.3 * (n + 1), ramp)
+    found = window(rig(refresh_s=0.1, power_refresh_s=0.02, waveform=up_and_down))
+    assert not [gate for gate in found.gates if gate.startswith("aliasing")]
+    assert found.readings[1].joules == pytest.approx(found.readings[0].joules, rel=0.02)
+
+
+def test_averaged_power_is_widened_by_what_its_average_smears_over_the_edges(rig: Callable[..., Rig]) -> None:
+    made = rig(averaging_s=1.0, field_186_supported=False, waveform=Waveform.steps((0, 100), (8, 320), (18, 100)))
+    made.watch(8.0)
+    power = made.window(8.0, 18.0).readings[1]
+    assert power.low_j is not None
+    assert power.high_j is not None
+    assert power.low_j <= 3200 <= power.high_j
+
+
+def test_a_counter_that_refreshes_once_a_second_is_waited_for(rig: Callable[..., Rig]) -> None:
+    made = rig(refresh_s=1.0)
+    assert made.meter.found_refresh_s == pytest.approx(1.0, rel=0.05)
+    assert window(made, 30.0, after_s=2.0).flaw is None
+
+
+def test_a_refresh_period_that_cannot_be_found_is_unknown_and_the_flaw_says_so(rig: Callable[..., Rig]) -> None:
+    made = rig(refresh_s=30.0)
+    assert made.meter.found_refresh_s is None
+    flaw = window(made, 5.0).flaw
+    assert flaw is not None
+    assert flaw.endswith("how often it refreshes could not be found")
+
+
+def test_idle_windows_have_a_length_of_their_own_and_are_never_called_short(rig: Callable[..., Rig]) -> None:
+    made = rig()
+    begin_s = made.now_s + 0.5
+    assert made.window(begin_s, begin_s + 3.0, phase="idle").gates == ()
+    assert made.window(begin_s + 4, begin_s + 7).gates != ()
+
+
+def test_a_host_that_gives_no_reading_costs_nothing_but_a_remark(standin: Callable[[Standin], Running]) -> None:
+    blind = replace(STEADY, uuid="GPU-2", counter_supported=False, power_supported=False, field_186_supported=False)
+    standin(Standin(gpus=(STEADY, blind)))
+    with SampledMeter(probes=(NvmlProbe(uuid=STEADY.uuid),), hosts=(NvmlProbe(uuid="GPU-2"),)) as meter:
+        begin_s = time.perf_counter()
+        time.sleep(0.5)
+        found = meter.windows("decode", [(begin_s, time.perf_counter())], 1)
+    assert [each.device for each in found] == [STEADY.uuid]
+    assert meter.remarks == ("host energy unknown: NVML tells neither energy nor power of GPU-2",)
+
+
+def test_many_short_spans_are_together_enough_where_few_are_not(rig: Callable[..., Rig]) -> None:
+    meter = rig().meter
+    span = (0.0, meter.least_window_s / 4)
+    assert meter.is_enough([(0.0, meter.least_window_s)])
+    assert not meter.is_enough([span] * 4)
+    # 2.716 sqrt(k) edges over k / 4 windows: from k = (4 x 2.716)^2 = 118 on.
+    assert not meter.is_enough([span] * 117)
+    assert meter.is_enough([span] * 119)

@@ -342,10 +342,12 @@ def test_a_gpu_from_before_volta_is_metered_by_its_power(
     assert TransformersBench(weights="random", meter=meter).identity(on_p100).power_protocol == "given meter"
 
 
-def test_more_batches_and_repeats_are_the_same_quantity() -> None:
+def test_more_repeats_are_the_same_quantity_and_other_batches_are_not() -> None:
     few = TransformersBench(weights="random", threads=1, effort=LEAST)
-    many = TransformersBench(weights="random", threads=1, effort=Effort(batches=5, repeats=9, interval=0.01))
+    many = TransformersBench(weights="random", threads=1, effort=Effort(batches=1, repeats=9, interval=0.01))
     assert few.identity(SMOL_ON_CPU) == many.identity(SMOL_ON_CPU)
+    other = TransformersBench(weights="random", threads=1, effort=replace(LEAST, batches=5))
+    assert few.identity(SMOL_ON_CPU) != other.identity(SMOL_ON_CPU)  # other prompts
 
 
 def test_another_way_of_reading_power_is_another_quantity() -> None:

@@ -13,6 +13,7 @@ from carbonsweep.bench.power.window import (
     Joules,
     NotCovered,
     Steps,
+    combined,
     counter_energy,
     power_energy,
     power_steps,
@@ -165,6 +166,13 @@ def test_power_without_a_sample_on_both_sides_gives_no_energy() -> None:
 def test_parts_add_up_with_their_bounds() -> None:
     part = Joules(joules=10, low_j=9, high_j=12)
     assert total([part, part]) == Joules(joules=20, low_j=18, high_j=24)
+
+
+def test_errors_of_few_parts_add_up_and_those_of_many_average_out() -> None:
+    assert combined([1.0]) == 1.0
+    assert combined([1.0] * 7) == 7.0
+    # sqrt(2 ln 40) = 2.7162; sqrt(100) = 10.
+    assert combined([1.0] * 100) == pytest.approx(27.162, abs=1e-3)
 
 
 # ---- any waveform, through the real bindings ----

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from types import TracebackType
 from typing import Final
@@ -32,9 +32,9 @@ from carbonsweep.errors import BenchFailed
 from carbonsweep.evidence import EnergyWindow
 from carbonsweep.facts import LanguageModel
 
+MOST_WINDOWS: Final = 3
+"""Least windows of time that one batch's decoding may take in a repeat, where each run is short against the meter."""
 WARM_UP_TOKENS: Final = 8
-GUARD_PERIODS: Final = 1.2
-"""Refresh periods of the same work before and after a prefill window, so that its edges lie in that work."""
 LEAST_TOGETHER: Final = 0.5
 """Share of a decode in which all streams of a batch were decoding; less is marked."""
 
@@ -102,7 +102,9 @@ class ServerRunner:
 
     def repeat(self, order: Sequence[int], meter: Meter | None) -> Repeat:
         prefill = self._prefill(order, meter)
-        return Repeat(prefill=prefill, decode=self._decode(order, meter))
+        runs = {index: self._decodes(index, meter) for index in order}
+        latencies_s = [reply.last_s - reply.sent_s for each in runs.values() for run in each for reply in run.replies]
+        return Repeat(prefill=prefill, decode=self._decode(runs, meter), latencies_s=tuple(latencies_s))
 
     def whole(self, order: Sequence[int], meter: Meter | None) -> PhaseSample:
         """The batches in turn, each from its requests to its last token."""
@@ -164,12 +166,11 @@ class ServerRunner:
     def _guard(self, order: Sequence[int], meter: Meter | None) -> None:
         if meter is None:
             return
-        end_s = self._clock() + GUARD_PERIODS * meter.refresh_s
+        end_s = self._clock() + meter.guard_s
         while self._clock() < end_s:
             self._run(order[-1], 1)
 
-    def _decode(self, order: Sequence[int], meter: Meter | None) -> PhaseSample:
-        runs = {index: self._decodes(index, meter) for index in order}
+    def _decode(self, runs: Mapping[int, Sequence[Run]], meter: Meter | None) -> PhaseSample:
         windows = [] if meter is None else [w for each in runs.values() for w in self._decode_windows(each, meter)]
         return _sample(
             [[run.decode_s for run in runs[index]] for index in range(self.batches)],
@@ -178,9 +179,17 @@ class ServerRunner:
         )
 
     def _decodes(self, index: int, meter: Meter | None) -> list[Run]:
-        """One run of a batch, or as many as fill a window of decoding."""
+        """One run of a batch, or as many as its windows of decoding together need, within reason.
+
+        Each has two edges of its own, so short ones need many; what is still short then is marked by the meter.
+        """
         runs = [self._together(index)]
-        while meter is not None and sum(run.decode_s for run in runs) < meter.least_window_s:
+        begin_s = self._clock()
+        while (
+            meter is not None
+            and not meter.is_enough([run.decode_span for run in runs])
+            and self._clock() - begin_s < MOST_WINDOWS * meter.least_window_s
+        ):
             runs.append(self._together(index))
         return runs
 

@@ -8,7 +8,7 @@ from typing import Final
 from carbonsweep import facts
 from carbonsweep.bench.power.nvml import NVML_COUNTER, NvmlProbe, has_energy_counter, present_gpus
 from carbonsweep.bench.power.rapl import rapl_absence, rapl_probes
-from carbonsweep.bench.power.trace import Probe
+from carbonsweep.bench.power.trace import MeterError, Probe
 from carbonsweep.facts import CPU
 
 UNMETERED: Final = "none"
@@ -33,6 +33,21 @@ def power_protocol(device: str, power_sampling_s: float | None) -> str:
     return NVML_COUNTER if has_energy_counter(facts.gpu(device)) else "nvml-power"
 
 
+def _answering(probes: tuple[NvmlProbe, ...]) -> Instruments:
+    """Those of GPUs that tell energy or power. A virtual GPU may tell neither; its seconds are measured still."""
+    flaws: dict[str, str] = {}
+    for probe in probes:
+        try:
+            probe.instruments()
+        except MeterError as error:
+            flaws[probe.name] = str(error)
+    return Instruments(
+        probes=tuple(probe for probe in probes if probe.name not in flaws),
+        hosts=rapl_probes(),
+        flaw="; ".join(flaws.values()) or None,
+    )
+
+
 def instruments(device: str, power_sampling_s: float | None) -> Instruments:
     """Probes for every visible GPU of a kind (a trial picks its own by name), or for the processor.
 
@@ -40,7 +55,7 @@ def instruments(device: str, power_sampling_s: float | None) -> Instruments:
     """
     if device != CPU:
         gpus = (gpu for gpu in present_gpus() if gpu.kind == device and not gpu.mig)
-        return Instruments(probes=tuple(NvmlProbe(uuid=gpu.uuid) for gpu in gpus), hosts=rapl_probes())
+        return _answering(tuple(NvmlProbe(uuid=gpu.uuid) for gpu in gpus))
     if power_sampling_s is not None:
         return Instruments(probes=(), flaw="RAPL counts joules and tells no power that could be sampled")
     probes = rapl_probes()

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from carbonsweep.bench.power.trace import Clock, MeterError
 from carbonsweep.facts import gpu_of_product
@@ -131,6 +131,13 @@ class Exporter:
     _latest: dict[str, ShownGpu] = field(default_factory=dict, init=False, repr=False)
     _number: int = field(default=0, init=False, repr=False)
     _answered_s: float = field(default=-math.inf, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """It travels to workers as an address: a connection and a lock are of one process."""
+        return {"url": self.url, "clock": self.clock}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     def scrape(self, after: int = 0) -> tuple[int, Mapping[str, ShownGpu]]:
         """A scrape later than number `after`, and its number: another probe's of this moment, else a new one.

@@ -26,17 +26,17 @@ ABOVE_CAP: Final = 1.1
 
 
 def aliasing(power: Steps, seen: Trace, span: Span, refresh_s: float | None) -> str | None:
-    """Whether power moves too fast for its samples: up and down in fewer than 10 refresh periods, or tick by tick
+    """Whether power moves too fast for its samples: up and down in fewer than 10 of their periods, or tick by tick
     other than the counter says (an oscillation as fast as the sensor, or faster, looks constant to it).
 
-    Without a counter the second cannot be seen.
+    `refresh_s` is the counter's; without one the second cannot be seen.
     """
     inside = power.within(span)
+    period = _period_s(inside)
+    if period is not None and power.period_s is not None and period < 0.97 * FASTEST_PERIOD * power.period_s:
+        return f"aliasing: power swings every {period:.3g} s and is sampled every {power.period_s:.3g} s"
     if refresh_s is None:
         return None
-    period = _period_s(inside)
-    if period is not None and period < 0.97 * FASTEST_PERIOD * refresh_s:
-        return f"aliasing: power swings every {period:.3g} s and its sensor refreshes every {refresh_s:.3g} s"
     apart = _apart(power, ticks(seen.taken_s, seen.counter_j).within(span), refresh_s)
     if apart is not None and apart > TICK_DISAGREEMENT:
         return f"aliasing: samples and counter differ by {apart:.0%} from tick to tick (median)"

@@ -31,6 +31,21 @@ class Meter(Protocol):
         ...
 
     @property
+    def found_refresh_s(self) -> float | None:
+        """The same as found on the devices, None where it could not be and `refresh_s` is the usual one."""
+        ...
+
+    @property
+    def guard_s(self) -> float:
+        """How long the same work goes on before and after a window, so that no idle time reaches into it."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What could not be read beside the devices."""
+        ...
+
+    @property
     def poll_s(self) -> float | None:
         """How often the devices are read."""
         ...
@@ -45,10 +60,18 @@ class Meter(Protocol):
         """One per device, of spans in which the same work was done `runs` times in all; waits for the readings."""
         ...
 
+    def is_enough(self, spans: Sequence[Span]) -> bool:
+        """Whether spans are together long enough for the bound that was asked for."""
+        ...
+
+    def begin_conditions(self) -> None:
+        """Conditions are those from now on."""
+        ...
+
     def temperature_c(self) -> float | None:
         """The hottest device, None where none tells."""
         ...
 
     def conditions(self) -> tuple[Conditions, ...]:
-        """Of each device since the meter was entered."""
+        """Of each device since `begin_conditions`."""
         ...

@@ -85,6 +85,8 @@ class RaplProbe:
         before_j = raw_j if self._raw_j is None else self._raw_j
         used_j = range_j - before_j + raw_j
         if not 0 <= used_j <= _MOST_W * (now_s - self._read_s + _SLACK_S):
+            # From here on it counts from the new start; later this would look like a wrap.
+            self._raw_j, self._read_s = raw_j, now_s
             raise MeterError(
                 f"RAPL's counter of {self.name} went back from {before_j:.0f} to {raw_j:.0f} J and its range is "
                 f"{range_j:.0f} J: it was reset"

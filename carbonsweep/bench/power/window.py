@@ -11,6 +11,7 @@ aliasing check of `gates.py` fires and the interval is withdrawn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,10 @@ Span = tuple[float, float]
 
 LEAST_TICKS: Final = 4
 """Intervals between ticks that a refresh period is taken from; fewer say nothing."""
+
+
+SLOWEST_SENSOR_S: Final = 0.3
+"""A power sensor without a counter beside it refreshes at least this often: 100 ms is the slowest that is known."""
 
 
 class NotCovered(ValueError):
@@ -41,15 +46,19 @@ class Joules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """A quantity at its sensor's own ticks: `times_s` increasing, `values` at those times."""
+    """A quantity at its sensor's own ticks: `times_s` increasing, `values` at those times.
+
+    `period_s` is the distance of its samples, None where it is unknown.
+    """
 
     times_s: Array
     values: Array
+    period_s: float | None = None
 
     def within(self, span: Span) -> Steps:
         """Those ticks that lie in `span`."""
         inside = (self.times_s >= span[0]) & (self.times_s <= span[1])
-        return Steps(times_s=self.times_s[inside], values=self.values[inside])
+        return Steps(times_s=self.times_s[inside], values=self.values[inside], period_s=self.period_s)
 
 
 def ticks(taken_s: Array, values: Array) -> Steps:
@@ -123,8 +132,11 @@ def power_steps(seen: Trace, *, lag_s: float, refresh_s: float | None) -> Steps:
     if len(times_s) < 2:
         return Steps(times_s=times_s, values=shown_w)
     period_s = _sensor_period_s(times_s, shown_w, refresh_s)
-    if period_s is None or float(np.median(np.diff(times_s))) > 0.75 * period_s:
-        return Steps(times_s=times_s, values=shown_w)
+    polled_s = float(np.median(np.diff(times_s)))
+    if period_s is None or polled_s > 0.75 * period_s:
+        return Steps(
+            times_s=times_s, values=shown_w, period_s=polled_s if period_s is None else max(polled_s, period_s)
+        )
     changes = ticks(times_s, shown_w)
     at_s = np.concatenate(([times_s[0]], changes.times_s, [times_s[-1]]))
     watts = np.concatenate(([shown_w[0]], changes.values, [shown_w[-1]]))
@@ -132,23 +144,30 @@ def power_steps(seen: Trace, *, lag_s: float, refresh_s: float | None) -> Steps:
     held = np.flatnonzero(np.diff(at_s) > 1.5 * period_s)
     held = held[held < len(at_s) - 2]
     return Steps(
-        times_s=np.insert(at_s, held + 1, at_s[held + 1] - period_s), values=np.insert(watts, held + 1, watts[held])
+        times_s=np.insert(at_s, held + 1, at_s[held + 1] - period_s),
+        values=np.insert(watts, held + 1, watts[held]),
+        period_s=period_s,
     )
 
 
 def _sensor_period_s(times_s: Array, shown_w: Array, refresh_s: float | None) -> float | None:
-    """The power sensor's own refresh period where its changes show one, else the counter's."""
+    """The power sensor's own refresh period where its changes show one, else the counter's.
+
+    It may be shorter than the counter's or longer; changes further apart than any sensor's are the work's.
+    """
     gaps_s = np.diff(ticks(times_s, shown_w).times_s)
     if len(gaps_s) < LEAST_TICKS:
         return refresh_s
     shortest_s = float(np.quantile(gaps_s, 0.1))
-    if refresh_s is None or shortest_s < 2 * refresh_s:
-        return shortest_s
-    return refresh_s
+    return shortest_s if shortest_s < max(SLOWEST_SENSOR_S, 2 * (refresh_s or 0.0)) else refresh_s
 
 
-def power_energy(steps: Steps, span: Span) -> Joules:
-    """Joules of `span` by the trapezoid rule. Raises NotCovered where no sample lies before it and one after it."""
+def power_energy(steps: Steps, span: Span, *, lag_s: float = 0.0) -> Joules:
+    """Joules of `span` by the trapezoid rule. Raises NotCovered where no sample lies before it and one after it.
+
+    An averaged power (`lag_s` is half the averaging time) smears both edges: a step of D watts right there moves
+    lag_s D / 4 joules across, so the interval is widened by that much of all that is seen around the span.
+    """
     times_s, watts = steps.times_s, steps.values
     if not len(times_s) or times_s[0] > span[0] or times_s[-1] < span[1]:
         raise NotCovered("the power samples do not bracket a window")
@@ -156,17 +175,29 @@ def power_energy(steps: Steps, span: Span) -> Joules:
     at_s = np.concatenate(([span[0]], times_s[inside], [span[1]]))
     power_w = np.interp(at_s, times_s, watts)
     long_s = np.diff(at_s)
+    around = watts[(times_s >= span[0] - 2 * lag_s) & (times_s <= span[1] + 2 * lag_s)]
+    smeared_j = 2 * lag_s / 4 * float(np.ptp(around)) if lag_s and len(around) else 0.0
     return Joules(
         joules=float(np.sum((power_w[1:] + power_w[:-1]) / 2 * long_s)),
-        low_j=float(np.sum(np.minimum(power_w[1:], power_w[:-1]) * long_s)),
-        high_j=float(np.sum(np.maximum(power_w[1:], power_w[:-1]) * long_s)),
+        low_j=max(0.0, float(np.sum(np.minimum(power_w[1:], power_w[:-1]) * long_s)) - smeared_j),
+        high_j=float(np.sum(np.maximum(power_w[1:], power_w[:-1]) * long_s)) + smeared_j,
     )
 
 
 def total(parts: Sequence[Joules]) -> Joules:
-    """The sum; bounds add, since errors may all agree in sign."""
+    """The sum. Bounds of few parts add up, since errors may all agree in sign; see `combined` for many."""
+    joules = sum(part.joules for part in parts)
     return Joules(
-        joules=sum(part.joules for part in parts),
-        low_j=sum(part.low_j for part in parts),
-        high_j=sum(part.high_j for part in parts),
+        joules=joules,
+        low_j=max(0.0, joules - combined([part.joules - part.low_j for part in parts])),
+        high_j=joules + combined([part.high_j - part.joules for part in parts]),
     )
+
+
+def combined(errors: Sequence[float]) -> float:
+    """Bound of a sum of errors, each within plus or minus its own bound: they add up, or, of many, the 95 % bound of
+    independent ones of unknown distribution. Where an edge falls between two ticks has nothing to do with the next.
+
+    Source: Hoeffding 1963, theorem 2: P(|sum| >= t) <= 2 exp(-t^2 / (2 sum of squares)); 5 % gives t = 2.716 sqrt(...).
+    """
+    return min(sum(errors), math.sqrt(2 * math.log(2 / 0.05) * sum(error * error for error in errors)))
