@@ -29,7 +29,7 @@ LENGTHS = (20, 50, 100, 300)
 """Window lengths in refresh periods."""
 CLAIMED = 0.01
 CLAIMED_FROM = 100
-SQUARES = (0.5, 0.9, 1, 1.5, 2, 3, 5, 8, 10, 11, 20, 50)
+SQUARES = (0.5, 0.9, 1, 1.5, 2, 3, 5, 8, 10, 11, 12.5, 15, 20, 21, 50)
 FASTEST_CLAIMED = 10
 RESULTS = Path(__file__).parent / "results" / "energy_windows.md"
 

@@ -110,7 +110,7 @@ def _protocol_lines(protocol: MeasuringProtocol) -> Iterator[str]:
         bound = f"windows long enough for a meter's bound of {protocol.window_bound:.2%}"
         yield _row("", f"{bound}; read every {poll}, refreshed every {refresh}")
     if protocol.cool_to_c is not None:
-        yield _row("", f"cooled to {protocol.cool_to_c:g} °C for {seconds_or_unknown(protocol.cooled_s)}")
+        yield _row("", f"waited {seconds_or_unknown(protocol.cooled_s)} for at most {protocol.cool_to_c:g} °C")
 
 
 def _prefill_lines(measurement: Measurement) -> Iterator[str]:

@@ -135,7 +135,7 @@ def test_the_protocol_says_how_it_stopped() -> None:
     assert "5 repeats of 2 batches (digest feedc0de) after 1 warm-up" in said
     assert "half-width 2.10%, within the interval of 3.00%" in said
     assert "a meter's bound of 2.00%; read every 5 ms, refreshed every 100 ms" in said
-    assert "cooled to 55 °C for 12 s" in said
+    assert "waited 12 s for at most 55 °C" in said
 
 
 def test_a_budget_that_ran_out_is_not_an_interval_reached() -> None:
