@@ -18,6 +18,7 @@ from carbonsweep.domain import (
     Workload,
     record_key,
 )
+from carbonsweep.evidence import MeasuringProtocol
 
 # No deadline: on shared cores one slow example says nothing about the code.
 settings.register_profile("carbonsweep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,6 +61,22 @@ def phase(duration_s: float, joules: float | None, **changes: Any) -> PhaseMeasu
         "occupied_s": duration_s,
     }
     return PhaseMeasurement(**{**start, **changes})
+
+
+def measuring_protocol(**changes: Any) -> MeasuringProtocol:
+    """Three repeats of one batch, resolved to 1 %, with `changes`."""
+    start: dict[str, Any] = {
+        "batches": 1,
+        "batches_digest": "0",
+        "orders_digest": "1",
+        "warm_up_runs": 1,
+        "repeats": 3,
+        "stopped_by": "interval",
+        "interval": 0.03,
+        "half_width": 0.01,
+        "budget_s": 120,
+    }
+    return MeasuringProtocol(**{**start, **changes})
 
 
 def measurement(

@@ -19,13 +19,13 @@ from carbonsweep.bench.statistics import distribution
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.document import document
 from carbonsweep.domain import Device, Measurement, Refusal, Scenario, Slo, TrialRecord
-from carbonsweep.evidence import Closure, EnergyWindow, Evidence, MeasuringProtocol, MeterReading
+from carbonsweep.evidence import Closure, EnergyWindow, Evidence, MeterReading
 from carbonsweep.records import OutputFolder
 from carbonsweep.results import ANSWER
 from carbonsweep.search.objectives import Question, objectives
 from carbonsweep.trial import trial
 from carbonsweep.units import S_PER_YEAR
-from tests.conftest import SHORT, TOO_BIG, configuration, measurement, record
+from tests.conftest import SHORT, TOO_BIG, configuration, measurement, measuring_protocol, record
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.toml"))
@@ -142,17 +142,7 @@ def measured_records() -> list[TrialRecord]:
     """Two measured batches, the second without joules, and one that does not fit."""
     windows = (metered("GPU-1", 90.0, 91.0),)
     spread = distribution([1.0], "batch")
-    protocol = MeasuringProtocol(
-        batches=1,
-        batches_digest="0",
-        orders_digest="1",
-        warm_up_runs=1,
-        repeats=3,
-        stopped_by="interval",
-        interval=0.03,
-        half_width=0.01,
-        budget_s=120,
-    )
+    protocol = measuring_protocol()
     evidence = Evidence(
         protocol=protocol,
         ttft=spread,
@@ -183,7 +173,7 @@ def test_the_measured_grid_is_a_table_of_seconds_joules_errors_and_failed_checks
     assert first.endswith("| +10.0% | 26.0 | 3 | closure |")
     assert second.count("unknown") == 6
     assert "batch 4, fp16, paper: lacks 1 byte" in text
-    assert text.endswith("All windows together: 1, 2 device seconds, 0.09 kJ.\n")
+    assert text.endswith("All windows together (without loading and warm-up): 1, 2 device seconds, 0.09 kJ.\n")
 
 
 def test_a_folder_without_a_measurement_has_no_table_and_says_how_to_make_one(tmp_path: Path) -> None:

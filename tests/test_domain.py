@@ -28,8 +28,19 @@ from carbonsweep.domain import (
     Workload,
     record_key,
 )
-from carbonsweep.evidence import Distribution, Evidence, MeasuringProtocol
-from tests.conftest import PROVENANCE, SHORT, TOO_BIG, configuration, energy, identity, measurement, phase, record
+from carbonsweep.evidence import Distribution, Evidence
+from tests.conftest import (
+    PROVENANCE,
+    SHORT,
+    TOO_BIG,
+    configuration,
+    energy,
+    identity,
+    measurement,
+    measuring_protocol,
+    phase,
+    record,
+)
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=20).map(tuple)
 
@@ -357,17 +368,7 @@ def test_there_are_values_to_check() -> None:
 
 def test_failed_checks_are_those_of_windows_and_of_the_run_each_once() -> None:
     marked = dataclasses.replace(energy(20.0), gates=("gap: 1 s", "frozen: 2 s"))
-    protocol = MeasuringProtocol(
-        batches=1,
-        batches_digest="0",
-        orders_digest="1",
-        warm_up_runs=1,
-        repeats=3,
-        stopped_by="interval",
-        interval=0.03,
-        half_width=0.01,
-        budget_s=120,
-    )
+    protocol = measuring_protocol()
     spread = Distribution(unit="batch", count=1, mean=1, stdev=None, minimum=1, median=1, p90=1, p99=1, maximum=1)
     evidence = Evidence(
         protocol=protocol, ttft=spread, tpot=spread, prompt_latency=spread, gates=("gap: 1 s", "closure: +7 %")
