@@ -238,7 +238,8 @@ def test_a_larger_batch_already_in_flight_finishes_and_the_rest_is_not_tried(tmp
     assert sorted(run.batch_size for run in runs) == [1, 2]
     reasons = {r.configuration.batch_size: r.refusal.reason for r in read(tmp_path / "out")[0] if r.refusal}
     assert reasons[1] == reasons[2] == "does not fit: lacks 4e+09 bytes"
-    assert {reasons[size][:20] for size in (4, 8, 16)} == {"not tried: batch 1 a"}
+    # Whichever of the two that ran side by side was told first.
+    assert {reasons[size][:20] for size in (4, 8, 16)} <= {"not tried: batch 1 a", "not tried: batch 2 a"}
 
 
 def test_interrupted_twice_it_still_tries_nothing_that_cannot_fit_and_keeps_one_record_each(tmp_path: Path) -> None:
