@@ -247,7 +247,7 @@ class TransformersBench:
     ) -> Measurement:
         invented = loaded.tokenizer is None or workload.prompts is None
         contents = ("prompts are seeded random token ids of the workload's lengths",) if invented else ()
-        unmetered = () if found.flaw is None else (f"energy unknown: {found.flaw}",)
+        unmetered = () if found.flaw is None or readout.devices else (f"energy unknown: {found.flaw}",)
         subject = Subject(
             bench=self.name,
             configuration=configuration,
