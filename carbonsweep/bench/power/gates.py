@@ -16,7 +16,7 @@ FASTEST_PERIOD: Final = 10
 """Refresh periods in the fastest oscillation that trapezoids over samples are believed for."""
 TICK_DISAGREEMENT: Final = 0.05
 """Median, over ticks, of what counter and samples differ by, relative to the mean power."""
-DISAGREEMENT: Final = 0.03
+DISAGREEMENT: Final = 0.02
 """Of counter and integrated power over a window. Zeus sees up to 1 % under load (ml-energy/zeus #12) and 40 % on idle
 boards (#181)."""
 FROZEN_PERIODS: Final = 5
