@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from carbonsweep.bench.phases import Effort, Measured, PhaseSample, run_j
+from carbonsweep.bench.phases import Effort, Measured, PhaseSample, idle_w, run_j
 from carbonsweep.bench.power.gates import distinct
+from carbonsweep.bench.power.meter import Meter
 from carbonsweep.bench.run_checks import closure_checks, condition_checks, temperature_checks
 from carbonsweep.bench.statistics import distribution, interval
 from carbonsweep.domain import Configuration, Device, Energy, EnergyEstimate, Measurement, PhaseMeasurement
@@ -44,6 +45,29 @@ class Readout:
     conditions: tuple[Conditions, ...] = ()
     remarks: tuple[str, ...] = ()
     own_processes: frozenset[int] | None = None
+
+
+def read_out(
+    meter: Meter,
+    *,
+    conditions: tuple[Conditions, ...],
+    idle: tuple[EnergyWindow, ...],
+    bare_idle: tuple[EnergyWindow, ...] = (),
+    own_processes: frozenset[int] | None = None,
+) -> Readout:
+    """What `meter` told, with its idle windows and the power they show."""
+    return Readout(
+        devices=meter.devices,
+        poll_s=meter.poll_s,
+        refresh_s=meter.found_refresh_s,
+        idle=idle,
+        idle_w=idle_w(idle, meter.devices),
+        bare_idle=bare_idle,
+        bare_idle_w=idle_w(bare_idle, meter.devices),
+        conditions=conditions,
+        remarks=meter.remarks,
+        own_processes=own_processes,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

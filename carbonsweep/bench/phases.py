@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from carbonsweep.bench.power.meter import Meter
-from carbonsweep.bench.power.trace import Clock
+from carbonsweep.bench.power.sampling import SampledMeter
+from carbonsweep.bench.power.trace import Clock, Probe
 from carbonsweep.bench.statistics import half_width
 from carbonsweep.errors import BadInput
 from carbonsweep.evidence import EnergyWindow, Stop
@@ -151,6 +152,25 @@ def measured(
         half_width=width,
         cooled_s=cooled_s,
         start_c=start_c,
+    )
+
+
+def sampled_meter(
+    effort: Effort,
+    probes: tuple[Probe, ...],
+    hosts: tuple[Probe, ...],
+    *,
+    clock: Clock,
+    sleep: Callable[[float], None],
+) -> SampledMeter:
+    """The meter of an effort over `probes`, with `hosts` beside them."""
+    return SampledMeter(
+        probes=probes,
+        hosts=hosts,
+        power_sampling_s=effort.power_sampling_s,
+        bound=effort.window_bound,
+        clock=clock,
+        sleep=sleep,
     )
 
 

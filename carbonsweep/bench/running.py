@@ -15,6 +15,7 @@ from carbonsweep.bench.generation import Batch, RewindingRun
 from carbonsweep.bench.phases import PhaseSample, Repeat
 from carbonsweep.bench.power.meter import Meter
 from carbonsweep.bench.power.trace import Clock
+from carbonsweep.bench.power.window import Span
 
 WARM_UP_STEPS: Final = 16
 """Decode steps of a warm-up run: each step costs the same, so a full decode would warm up nothing more."""
@@ -50,24 +51,9 @@ class ModelRunner:
         """
         if meter is None and all(self._whole_s):
             return _sample(self._whole_s, ())
-        seconds: list[list[float]] = [[] for _ in self._runs]
-        self._guard(self._runs[order[0]].prefill, meter)
-        begin_s = end_s = self._clock()
-        while True:
-            for index in order:
-                run = self._runs[index]
-                start_s = self._clock()
-                run.prefill()
-                run.decode()
-                end_s = self._clock()
-                seconds[index].append(end_s - start_s)
-                run.forget()
-            if meter is None or end_s - begin_s >= meter.least_window_s:
-                break
-        self._guard(self._runs[order[0]].prefill, meter)
-        self._runs[order[0]].forget()
+        seconds, span = self._in_turn(order, _whole, meter)
         count = sum(map(len, seconds))
-        return _sample(seconds, () if meter is None else meter.windows("whole", [(begin_s, end_s)], count))
+        return _sample(seconds, () if meter is None else meter.windows("whole", [span], count))
 
     def _plain(self, order: Sequence[int]) -> Repeat:
         """Each batch once; nothing is run that is not timed."""
@@ -89,7 +75,7 @@ class ModelRunner:
 
     def _metered(self, order: Sequence[int], meter: Meter) -> Repeat:
         """One prefill window over all batches in turn; a decode window for each, whose KV cache alone is in memory."""
-        prefill_s, prefill_span = self._prefill_window(order, meter)
+        prefill_s, prefill_span = self._in_turn(order, _prefill, meter)
         decode_s: list[list[float]] = [[] for _ in self._runs]
         decode_spans = []
         for index in order:
@@ -103,24 +89,29 @@ class ModelRunner:
             decode=_sample(decode_s, decoded),
         )
 
-    def _prefill_window(self, order: Sequence[int], meter: Meter) -> tuple[list[list[float]], tuple[float, float]]:
+    def _in_turn(
+        self, order: Sequence[int], work: Callable[[RewindingRun], None], meter: Meter | None
+    ) -> tuple[list[list[float]], Span]:
+        """Seconds of `work` on each batch, in turn, once or until the window is long enough; and the window."""
         seconds: list[list[float]] = [[] for _ in self._runs]
-        self._guard(self._runs[order[-1]].prefill, meter)
-        self._runs[order[-1]].forget()
-        begin_s = end_s = self._clock()
-        while end_s - begin_s < meter.least_window_s:
+        last = self._runs[order[-1]]
+        self._guard(last.prefill, meter)
+        last.forget()
+        begin_s = self._clock()
+        while True:
             for index in order:
-                run = self._runs[index]
                 start_s = self._clock()
-                run.prefill()
+                work(self._runs[index])
                 end_s = self._clock()
                 seconds[index].append(end_s - start_s)
-                run.forget()
-        self._guard(self._runs[order[-1]].prefill, meter)
-        self._runs[order[-1]].forget()
+                self._runs[index].forget()
+            if meter is None or end_s - begin_s >= meter.least_window_s:
+                break
+        self._guard(last.prefill, meter)
+        last.forget()
         return seconds, (begin_s, end_s)
 
-    def _decode_window(self, run: RewindingRun, meter: Meter) -> tuple[list[float], tuple[float, float]]:
+    def _decode_window(self, run: RewindingRun, meter: Meter) -> tuple[list[float], Span]:
         seconds: list[float] = []
         run.prefill()
         self._guard(lambda: run.decode_some(GUARD_STEPS), meter)
@@ -141,6 +132,15 @@ class ModelRunner:
         end_s = self._clock() + meter.guard_s
         while self._clock() < end_s:
             work()
+
+
+def _prefill(run: RewindingRun) -> None:
+    run.prefill()
+
+
+def _whole(run: RewindingRun) -> None:
+    run.prefill()
+    run.decode()
 
 
 def _sample(seconds: Sequence[Sequence[float]], windows: Sequence[Any]) -> PhaseSample:

@@ -21,7 +21,6 @@ from carbonsweep.bench.endpoint.served import Served
 from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.power.devices import UNMETERED, Instruments
 from carbonsweep.bench.power.meter import Meter
-from carbonsweep.bench.power.sampling import SampledMeter
 from carbonsweep.bench.power.trace import Clock
 from carbonsweep.domain import BenchIdentity, Configuration, Device, Measurement, Workload
 from carbonsweep.errors import BenchFailed, CarbonsweepError, Unsupported
@@ -122,14 +121,8 @@ class ServerBench:
     def _meter(self) -> Meter | None:
         if self.meter is not None or not self.instruments.probes:
             return self.meter
-        return SampledMeter(
-            probes=self.instruments.probes,
-            hosts=self.instruments.hosts,
-            power_sampling_s=self.effort.power_sampling_s,
-            bound=self.effort.window_bound,
-            clock=self.clock,
-            sleep=self.sleep,
-        )
+        found = self.instruments
+        return phases.sampled_meter(self.effort, found.probes, found.hosts, clock=self.clock, sleep=self.sleep)
 
     def _readout(self, meter: Meter | None) -> Readout:
         """Idle power with the model loaded; the bare machine is never seen."""
@@ -137,15 +130,7 @@ class ServerBench:
             return Readout()
         conditions = meter.conditions()  # before it idles
         idle = phases.idle(meter, "idle", self.clock, self.sleep)
-        return Readout(
-            devices=meter.devices,
-            poll_s=meter.poll_s,
-            refresh_s=meter.found_refresh_s,
-            idle=idle,
-            idle_w=phases.idle_w(idle, meter.devices),
-            conditions=conditions,
-            remarks=meter.remarks,
-        )
+        return assembly.read_out(meter, conditions=conditions, idle=idle)
 
     def _subject(
         self,

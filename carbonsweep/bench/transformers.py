@@ -25,7 +25,6 @@ from carbonsweep.bench.phases import Effort, Measured
 from carbonsweep.bench.power.devices import Instruments, instruments, power_protocol
 from carbonsweep.bench.power.meter import Meter
 from carbonsweep.bench.power.nvml import PresentGpu, present_gpus
-from carbonsweep.bench.power.sampling import SampledMeter
 from carbonsweep.bench.power.trace import Clock, Probe
 from carbonsweep.bench.running import ModelRunner
 from carbonsweep.bench.weights import WeightsSource, weights_source
@@ -170,15 +169,8 @@ class TransformersBench:
             return None
         return self._sampled(mine, found.hosts)
 
-    def _sampled(self, probes: tuple[Probe, ...], hosts: tuple[Probe, ...] = ()) -> SampledMeter:
-        return SampledMeter(
-            probes=probes,
-            hosts=hosts,
-            power_sampling_s=self.effort.power_sampling_s,
-            bound=self.effort.window_bound,
-            clock=self.clock,
-            sleep=self.sleep,
-        )
+    def _sampled(self, probes: tuple[Probe, ...], hosts: tuple[Probe, ...] = ()) -> Meter:
+        return phases.sampled_meter(self.effort, probes, hosts, clock=self.clock, sleep=self.sleep)
 
     def _readout(self, meter: Meter | None, loaded: Loaded, place: Place) -> Readout:
         """Idle power with the model loaded, conditions, and what was taken before."""
@@ -189,18 +181,8 @@ class TransformersBench:
         if all(window.flaw is None for window in idle):
             self._idle[loaded.key] = idle
         bare = tuple(window for device in meter.devices for window in self._bare_idle.get(device, ()))
-        return Readout(
-            devices=meter.devices,
-            poll_s=meter.poll_s,
-            refresh_s=meter.found_refresh_s,
-            idle=idle,
-            idle_w=phases.idle_w(idle, meter.devices),
-            bare_idle=bare,
-            bare_idle_w=phases.idle_w(bare, meter.devices),
-            conditions=conditions,
-            remarks=meter.remarks,
-            own_processes=frozenset({os.getpid()}),
-        )
+        own = frozenset({os.getpid()})
+        return assembly.read_out(meter, conditions=conditions, idle=idle, bare_idle=bare, own_processes=own)
 
     def _refuse_overflow(
         self, configuration: Configuration, workload: Workload, model: LanguageModel, place: Place
