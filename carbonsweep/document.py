@@ -10,10 +10,17 @@ from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, pric
 from carbonsweep.carbon.embodied import embodied_range
 from carbonsweep.domain import Footprint, FunctionalUnit, Scenario
 from carbonsweep.search.objectives import Question
+from carbonsweep.sweep_cost import KEY, SweepCost
 
 
-def document(answer: Answer, *, regret: float | None = None, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The answer as plain JSON values; `notes` adds top-level keys (space, study, counts)."""
+def document(
+    answer: Answer,
+    *,
+    regret: float | None = None,
+    cost: SweepCost | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The answer as plain JSON values; `cost` is that of finding it, `notes` adds top-level keys (space, study)."""
     question = answer.question
     scenario, intensity = dataclasses.asdict(question.scenario), question.scenario.intensity
     return {
@@ -54,6 +61,7 @@ def document(answer: Answer, *, regret: float | None = None, notes: Mapping[str,
         },
         "regret": regret,
         "counts": counts(answer),
+        KEY: None if cost is None else dataclasses.asdict(cost),
         **(notes or {}),
     }
 

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal
 
-from carbonsweep.evidence import Evidence
+from carbonsweep.evidence import Evidence, TrialCost
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 DTYPE_BYTES: Final[Mapping[Dtype, int]] = {"fp32": 4, "bf16": 2, "fp16": 2}
 
-Basis = Literal["measured", "modelled"]
+Basis = Literal["measured", "modelled", "rehearsed"]  # rehearsed: measured, but on a stand-in for the device
 EMBODIED_PRESETS: Final = ("paper", "act", "sc23", "vendor")  # in the order of the default choice
 FunctionalUnit = Literal["1k-output-tokens", "output-token", "prompt", "prompt-token"]
 RefusalKind = Literal["does-not-fit", "unsupported", "failed"]
@@ -408,12 +408,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """When, where and with what a record was made; `versions` are `package==version`."""
+    """When, where and with what a record was made; `versions` are `package==version`, `attempt` names the run."""
 
     utc: str
     host: str
     python: str
     versions: tuple[str, ...]
+    attempt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -427,6 +428,7 @@ class TrialRecord:
     provenance: Provenance
     measurement: Measurement | None = None
     refusal: Refusal | None = None
+    cost: TrialCost | None = None
     schema: int = 1
 
     def __post_init__(self) -> None:

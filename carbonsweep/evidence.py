@@ -30,6 +30,20 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialCost:
+    """What a whole trial took, loading and warm-up included: the sweep's own expense, not the workload's.
+
+    `energy_j` is of its GPUs and, where a meter reads it, their host, as `source` says; None where nobody counted, and
+    `flaw` says why.
+    """
+
+    duration_s: float
+    energy_j: float | None
+    source: str | None = None
+    flaw: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeterReading:
     """What one meter says of one window: joules, and the interval that surely holds them (None: nothing is claimed)."""
 

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from carbonsweep.bench.basis import unless_measured
 from carbonsweep.domain import Energy, Measurement, PhaseMeasurement, TrialRecord
 from carbonsweep.evidence import Closure, Conditions, Distribution, EnergyWindow, Evidence, MeasuringProtocol
 from carbonsweep.quantities import change, elapsed, gigabytes, joules, quantity, range_j, seconds_or_unknown, words
@@ -32,7 +33,7 @@ def headline(record: TrialRecord) -> str:
     per_token = " and ".join(joules(phase.energy_per_token_j) for phase in (measurement.prefill, measurement.decode))
     return (
         f"{record.configuration}: TTFT {seconds(measurement.ttft_s)}, TPOT {seconds(measurement.tpot_s)}, "
-        f"{per_token} per prompt and output token"
+        f"{per_token} per prompt and output token{unless_measured(measurement.basis, record.configuration.gpu)}"
     )
 
 
@@ -69,7 +70,8 @@ def _refusal_lines(record: TrialRecord) -> Iterator[str]:
 
 def _measured_lines(record: TrialRecord, measurement: Measurement) -> Iterator[str]:
     workload = record.workload
-    yield _row(measurement.basis, f"{record.provenance.utc} on {record.provenance.host}")
+    when = f"{record.provenance.utc} on {record.provenance.host}"
+    yield _row(measurement.basis, f"{when}{unless_measured(measurement.basis, record.configuration.gpu)}")
     yield _row("bench", f"{measurement.bench}: {record.identity.engine_version}")
     yield _row("weights", record.identity.weights)
     yield _row(
@@ -116,16 +118,16 @@ def _protocol_lines(protocol: MeasuringProtocol) -> Iterator[str]:
 def _prefill_lines(measurement: Measurement) -> Iterator[str]:
     prefill = measurement.prefill
     yield "prefill"
-    yield _indented("TTFT", f"{seconds(prefill.duration_s)}{_between_s(prefill, 1)}")
-    yield _indented("throughput", f"{prefill.throughput:.4g} prompt tokens/s")
+    yield _row("  TTFT", f"{seconds(prefill.duration_s)}{_between_s(prefill, 1)}")
+    yield _row("  throughput", f"{prefill.throughput:.4g} prompt tokens/s")
     yield from _energy_lines(measurement, "prefill", "prompt token")
 
 
 def _decode_lines(measurement: Measurement) -> Iterator[str]:
     decode, steps = measurement.decode, measurement.output_tokens - 1
     yield "decode"
-    yield _indented("TPOT", f"{seconds(decode.duration_s / steps)}{_between_s(decode, steps)}")
-    yield _indented("throughput", f"{decode.throughput:.4g} output tokens/s")
+    yield _row("  TPOT", f"{seconds(decode.duration_s / steps)}{_between_s(decode, steps)}")
+    yield _row("  throughput", f"{decode.throughput:.4g} output tokens/s")
     yield from _energy_lines(measurement, "decode", "output token")
 
 
@@ -133,15 +135,15 @@ def _energy_lines(measurement: Measurement, name: Phase, token: str) -> Iterator
     phase: PhaseMeasurement = getattr(measurement, name)
     energy = phase.energy
     if energy is None:
-        yield _indented("energy", f"unknown: {_why_unknown(measurement, name)}")
+        yield _row("  energy", f"unknown: {_why_unknown(measurement, name)}")
     else:
         per_j, low_j, high_j = (batch_j / phase.tokens for batch_j in (energy.joules, energy.low_j, energy.high_j))
-        yield _indented("energy", f"{joules(per_j)} per {token} ({joules(low_j)} to {joules(high_j)})")
-        yield _indented("", f"{joules(energy.joules)} a batch, {energy.source}: {energy.semantics}")
-        yield _indented("power", quantity(phase.power_w, "W"))
+        yield _row("  energy", f"{joules(per_j)} per {token} ({joules(low_j)} to {joules(high_j)})")
+        yield _row("", f"{joules(energy.joules)} a batch, {energy.source}: {energy.semantics}")
+        yield _row("  power", quantity(phase.power_w, "W"))
     if phase.host_energy is not None:
         host = phase.host_energy
-        yield _indented("host", f"{joules(host.joules)} a batch besides, {host.source}: {host.semantics}")
+        yield _row("  host", f"{joules(host.joules)} a batch besides, {host.source}: {host.semantics}")
 
 
 def _why_unknown(measurement: Measurement, name: Phase) -> str:
@@ -289,10 +291,6 @@ def _count(number: int, noun: str) -> str:
 
 def _row(label: str, text: str) -> str:
     return f"{label:<16}{text}"
-
-
-def _indented(label: str, text: str) -> str:
-    return f"  {label:<14}{text}"
 
 
 def _between_s(phase: PhaseMeasurement, steps: int) -> str:

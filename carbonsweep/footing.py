@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from carbonsweep.answer import Answer, embodied_sources
+from carbonsweep.bench.basis import basis_words
 from carbonsweep.carbon.embodied import embodied_range
 from carbonsweep.domain import Device, TrialRecord
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question
@@ -79,13 +80,14 @@ def provenance(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
     stamps = sorted(record.provenance.utc for record in records)
     measured_on = [r.measurement.device for r in records if r.measurement is not None]
     identities = [record.identity for record in records]
+    benches = [(r.identity, basis_words(r.identity.basis, [r.configuration.gpu])) for r in records]
     rows = {
         "Recorded (UTC)": [stamps[0] if stamps[0] == stamps[-1] else f"{stamps[0]} to {stamps[-1]}"] if stamps else [],
         "Hosts": [record.provenance.host for record in records],
         "Python": [record.provenance.python for record in records],
         "Packages": [version for record in records for version in record.provenance.versions],
         "Devices": [_device(device) for device in measured_on if device is not None] or ["none: nothing was measured"],
-        "Bench": [f"{one.bench}, {one.basis}, engine version {one.engine_version}" for one in identities],
+        "Bench": [f"{one.bench}, {basis}, engine version {one.engine_version}" for one, basis in benches],
         "Weights": [one.weights for one in identities],
         "Calibration": [one.calibration for one in identities],
         "Power protocol": [one.power_protocol for one in identities],

@@ -17,11 +17,12 @@ from carbonsweep.figures import basis, embodied_figure, image, pareto_figure
 from carbonsweep.footing import MOST_ROWS
 from carbonsweep.results import Saved
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
-from carbonsweep.terminal import grams, model_remark, seconds
+from carbonsweep.sweep_cost import stated
+from carbonsweep.terminal import cost_lines, grams, model_remark, objective_value, seconds
 
 
 def content(found: Answer, saved: Saved) -> dict[str, Any]:
-    """Every value of the template, by name."""
+    """Every value of the template, by name. Raises BadInput where answer.json states a cost nobody can read."""
     results = (*found.feasible, *found.infeasible)
     return {
         "sentence": _sentence(found),
@@ -44,6 +45,7 @@ def content(found: Answer, saved: Saved) -> dict[str, Any]:
         "workload": footing.workload(saved.records),
         "counts": counts(found),
         "regret": _regret(saved.document.get("regret")),
+        "cost": _cost(found, saved),
         "complete": saved.document.get("complete") is not False,
         "refusals": footing.refusals(found.refused),
         "everything": _rows(results[:MOST_ROWS], found),
@@ -63,7 +65,7 @@ def _sentence(found: Answer) -> str:
         within = f" at {asked}" if asked else ""
         tried = len(found.feasible) + len(found.infeasible) + len(found.refused)
         return (
-            f"{found.best.record.configuration}: {_first_value(found.best, found.question)}, "
+            f"{found.best.record.configuration}: {objective_value(found.question, found.best.values[0])}, "
             f"the {word} {objective.label} of {tried} configurations{within}."
         )
     if not found.closest:
@@ -73,16 +75,6 @@ def _sentence(found: Answer) -> str:
         f"No configuration meets {asked}; the closest, {near.record.configuration}, "
         f"misses by {worst_excess(near.excess):.1%}."
     )
-
-
-def _first_value(candidate: Candidate, question: Question) -> str:
-    """What a candidate reaches in the first objective, with its unit."""
-    objective, value, unit = question.objectives[0], candidate.values[0], UNITS[question.scenario.functional_unit]
-    if objective.unit == "s":
-        return seconds(value)
-    if objective.name == "carbon":
-        return f"{grams(value)} CO2e per {unit}"
-    return f"{value:.4g} {objective.unit.replace('/functional unit', f' per {unit}')}"
 
 
 def _best(best: Candidate, question: Question) -> dict[str, Any]:
@@ -221,6 +213,12 @@ def _pictures(found: Answer) -> list[tuple[str, str]]:
         for text, figure in drawn.items()
         if figure is not None
     ]
+
+
+def _cost(found: Answer, saved: Saved) -> list[str]:
+    """What the sweep itself cost, in lines; none where the answer does not state it."""
+    cost = stated(saved.document)
+    return [] if cost is None else [line.strip() for line in cost_lines(cost, found)]
 
 
 def _regret(regret: object) -> str:

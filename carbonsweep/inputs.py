@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from carbonsweep.carbon.embodied import choose_preset
@@ -15,6 +18,8 @@ from carbonsweep.units import S_PER_YEAR
 
 DEFAULT_LIFETIME_YEARS: Final = 5.0
 """HotCarbon'24, section 3.1."""
+SENT_BYTES: Final = 2**20
+"""A workload up to this size is sent to the workers; a larger one they read where they are."""
 DEFAULT_MODELS: Final = ("TinyLlama-1.1B", "OpenLLaMA-3B", "LLaMA-7B")
 DEFAULT_GPUS: Final = ("T4", "RTX6000Ada")
 
@@ -51,6 +56,23 @@ def asked_workload(options: dict[str, Any], seed: int) -> Workload:
     """The workload of `options` (those of `options.workload_options`, among others). Raises BadInput as `workload`."""
     names = ("prompts", "prompt_format", "template", "output_tokens")
     return workload(seed=seed, **{name: options[name] for name in names})
+
+
+def workload_elsewhere(workload: Workload, options: dict[str, Any], seed: int) -> Callable[[], Workload]:
+    """What makes the same workload in a worker, wherever that runs: a small one travels, a large one is read there.
+
+    So a prompt file has the same absolute path on every machine; whoever calls this compares digests.
+    """
+    if len(pickle.dumps(workload)) <= SENT_BYTES:
+        return functools.partial(_given, workload)
+    names = ("prompt_format", "template", "output_tokens")
+    prompts = Path(options["prompts"])
+    there = str(prompts.resolve()) if prompts.exists() else options["prompts"]
+    return functools.partial(asked_workload, {"prompts": there, **{name: options[name] for name in names}}, seed)
+
+
+def _given(workload: Workload) -> Workload:
+    return workload
 
 
 def question(

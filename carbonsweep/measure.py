@@ -168,7 +168,7 @@ def _reusable(folder: OutputFolder, grid: Space, piece: Piece) -> dict[Configura
         terminal.warn(
             f"{folder.folder}/records.jsonl line {damaged.number} is damaged and was set aside: {damaged.reason}"
         )
-    matching = matching_records(folder.records.values(), grid, piece.bench, piece.workload)
+    matching = matching_records(folder.records.values(), grid, piece.bench, piece.workload.summary())
     return {each.configuration: each for each in matching if not is_failure(each) and not _lost_its_joules(each)}
 
 

@@ -76,6 +76,23 @@ _SERVER: Final = (
 )
 
 
+_PLACEMENT: Final = (
+    click.option("--model-missing", is_flag=True, help="Of --bench auto: model the GPU kinds that are not there."),
+    click.option(
+        "--rehearse",
+        is_flag=True,
+        help="Try machines out: ask for GPUs and read their meters, but work on the CPU. No answer for the GPU.",
+    ),
+)
+
+
+def placement_options(command: _Command) -> _Command:
+    """Adds what a sweep may do where GPUs are missing, or are to be left alone; `measuring_bench` takes it."""
+    for option in reversed(_PLACEMENT):
+        command = option(command)
+    return command
+
+
 def measuring_options(command: _Command) -> _Command:
     """Adds the options that `effort` takes."""
     for option in reversed((*_SERVER, *_OPTIONS)):
@@ -107,21 +124,39 @@ def measuring_bench(
     gpus: tuple[str, ...] | None,
     dtypes: tuple[str, ...] | None,
     engines: tuple[str, ...] | None = None,
+    present: tuple[str, ...] | None = None,
+    where: str = "this machine",
 ) -> Chosen:
     """The bench of a name (auto, roofline, transformers, server) with what `measuring_options` put among `options`.
 
+    So for `placement_options`, where the command has them. `present` are the GPU kinds of the nodes of a cluster,
+    called `where`; None looks at this machine.
     Raises BadInput where it cannot measure, or an option belongs to another bench.
     """
     if bench == "server":
         if weights != "auto":
             raise BadInput(f"--weights {weights} is for --bench transformers: a server has loaded its own")
+        for name in ("model_missing", "rehearse"):
+            if options.get(name):
+                raise BadInput(f"--{name.replace('_', '-')} does not go with --bench server: it measures what serves")
         return _server(options, models or (), gpus or (), dtypes or ())
     for option in ("endpoint", "served_model", "meter"):
         if options[option] is not None:
             raise BadInput(f"--{option.replace('_', '-')} {options[option]} is for --bench server")
     from carbonsweep import benches
 
-    return benches.choose(bench, weights=weights, gpus=gpus, dtypes=dtypes, engines=engines, effort=effort(options))
+    return benches.choose(
+        bench,
+        weights=weights,
+        gpus=gpus,
+        dtypes=dtypes,
+        engines=engines,
+        effort=effort(options),
+        model_missing=options.get("model_missing", False),
+        rehearse=options.get("rehearse", False),
+        present=present,
+        where=where,
+    )
 
 
 def _server(

@@ -44,6 +44,7 @@ def command(
     from carbonsweep.document import document
     from carbonsweep.domain import Slo
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
+    from carbonsweep.sweep_cost import sweep_cost
 
     saved = results.load(folder)
     before = saved.question
@@ -60,7 +61,8 @@ def command(
     found = answer(saved.records, question)
     complete = bool(saved.document.get("complete", True))
     notes = {"complete": complete, "records": [record.key for record in saved.records]}
-    written = results.plain(document(found, notes=notes))
+    cost = sweep_cost(saved.records, question.scenario)
+    written = results.plain(document(found, cost=cost, notes=notes))
     if as_json:
         print(json.dumps(written, indent=2, ensure_ascii=False))
     else:

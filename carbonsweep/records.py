@@ -1,13 +1,16 @@
 """Records on disk: one JSON line per trial, durable before anybody is told, damaged lines set aside, one writer.
 
-A folder holds `records.jsonl`; what cannot be read there moves to `records.jsonl.damaged`, byte for byte.
+A folder holds `records.jsonl`; what cannot be read there moves to `records.jsonl.damaged`, byte for byte. Its name for
+the machines that measure for it is in `.spool`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,7 @@ from carbonsweep.errors import BadInput, OutputLocked, StorageFailed
 
 RECORDS: Final = "records.jsonl"
 DAMAGED: Final = "records.jsonl.damaged"
+SPOOL_NAME: Final = ".spool"
 SCHEMA: Final = 1
 
 _decoder = msgspec.json.Decoder(TrialRecord)
@@ -118,6 +122,15 @@ def latest(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     return by_key
 
 
+def is_better(record: TrialRecord, than: TrialRecord | None) -> bool:
+    """Whether `record` says more of its key than the one that is there: anything than a failure, joules than none."""
+    if than is None or is_failure(than):
+        return True
+    if record.measurement is None or than.measurement is None:
+        return False
+    return than.measurement.energy_j is None and record.measurement.energy_j is not None
+
+
 def is_failure(record: TrialRecord) -> bool:
     """A trial that broke: worth another attempt, unlike one that does not fit or is not supported."""
     return record.refusal is not None and record.refusal.kind == "failed"
@@ -133,7 +146,9 @@ class OutputFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.damaged: list[Damaged] = []
+        self.spool_name = ""
         self._records: dict[str, TrialRecord] = {}
+        self._attempts: set[str | None] = set()
         self._lock = filelock.FileLock(folder / ".lock", blocking=False)
 
     def __enter__(self) -> OutputFolder:
@@ -150,9 +165,11 @@ class OutputFolder:
             content = _content(self.folder / RECORDS)
             good, self.damaged = _lines(content, self.folder / RECORDS)
             self._records = latest(record for _, record in good)
+            self._attempts = {record.provenance.attempt for _, record in good}
             # A record whose line end was lost would take the next one with it.
             if self.damaged or (content and not content.endswith(b"\n")):
                 self._mend([line for line, _ in good])
+            self.spool_name = self._spool_name()
         except BaseException:
             self._lock.release()
             raise
@@ -185,6 +202,27 @@ class OutputFolder:
                     file.truncate(start)
                 raise
         self._records.update(latest([*filter(None, [self._records.get(record.key)]), record]))
+        self._attempts.add(record.provenance.attempt)
+
+    def merge(self, record: TrialRecord) -> bool:
+        """Append a record found elsewhere; False where this attempt is here already, or another says as much.
+
+        Raises StorageFailed.
+        """
+        if record.provenance.attempt in self._attempts or not is_better(record, self._records.get(record.key)):
+            return False
+        self.append(record)
+        return True
+
+    def _spool_name(self) -> str:
+        """The same for every sweep into this folder, and no other folder's."""
+        path = self.folder / SPOOL_NAME
+        known = _content(path).decode(errors="replace").strip()
+        if re.fullmatch("[0-9a-f]{32}", known):
+            return known
+        name = uuid.uuid4().hex
+        write_atomically(path, name + "\n")
+        return name
 
     def _mend(self, good: list[bytes]) -> None:
         """Move the damaged lines to their own file, and end the last of the good ones."""
@@ -208,9 +246,19 @@ def write_atomically(path: Path, content: bytes | str) -> None:
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(path)
+            _flush_folder(path.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """A new name is on the disk only once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:

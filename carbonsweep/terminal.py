@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced_or_reason
-from carbonsweep.domain import Configuration, Footprint, PhaseMeasurement, TrialRecord
+from carbonsweep.bench.basis import unless_measured
+from carbonsweep.domain import Configuration, Footprint, FunctionalUnit, PhaseMeasurement
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
-from carbonsweep.units import S_PER_YEAR
+from carbonsweep.sweep_cost import KindCost, SweepCost, equivalent_units, repaid_units, stated
+from carbonsweep.units import S_PER_YEAR, TOKENS_PER_KILO
 
 PLAIN_WIDTH: Final = 120
 """Columns of a table nobody watches: in a file or a pipe there is no terminal to ask."""
@@ -35,12 +34,20 @@ def warn(line: str) -> None:
 
 def grams(value_g: float | None) -> str:
     """Three significant digits with the prefix that keeps them readable; None is 'unknown'."""
-    if value_g is None:
+    return _prefixed(value_g, {"kg": 1e-3, "g": 1.0, "mg": 1e3, "µg": 1e6})
+
+
+def joules(value_j: float | None) -> str:
+    """Likewise."""
+    return _prefixed(value_j, {"MJ": 1e-6, "kJ": 1e-3, "J": 1.0, "mJ": 1e3})
+
+
+def _prefixed(value: float | None, factors: Mapping[str, float]) -> str:
+    """In the first unit, from large to small, that makes it at least 1; else in the last."""
+    if value is None:
         return "unknown"
-    for factor, unit in ((1e-3, "kg"), (1.0, "g"), (1e3, "mg"), (1e6, "µg")):
-        if value_g * factor >= 1 or unit == "µg":
-            return f"{value_g * factor:.3g} {unit}"
-    raise AssertionError("unreachable: the last unit takes everything")
+    unit = next((unit for unit, factor in factors.items() if value * factor >= 1), list(factors)[-1])
+    return f"{value * factors[unit]:.3g} {unit}"
 
 
 def seconds(value_s: float) -> str:
@@ -48,63 +55,22 @@ def seconds(value_s: float) -> str:
     return f"{value_s * 1e3:.3g} ms" if value_s < 1 else f"{value_s:.3g} s"
 
 
-class TrialProgress:
-    """Follows a sweep: a bar where somebody watches, a plain line every tenth of the way where nobody does."""
+def span(value_s: float) -> str:
+    """How long something takes that may take hours: seconds, from ten minutes on minutes."""
+    if value_s < 600:
+        return seconds(value_s)
+    hours, minutes = divmod(round(value_s / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
-    def __init__(self, total: int, question: Question) -> None:
-        self._total, self._question = total, question
-        self._counts = {"done": 0, "infeasible": 0, "failed": 0}
-        self._best: tuple[float, TrialRecord] | None = None
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
 
-    def __enter__(self) -> TrialProgress:
-        console = Console(stderr=True)
-        if console.is_terminal and self._total:
-            self._bar = Progress(
-                TextColumn("trials"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[best]}"),
-                console=console,
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("trials", total=self._total, best="starting workers")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def advance(self, record: TrialRecord) -> None:
-        """Count one finished trial."""
-        self._counts["done"] += 1
-        measurement = record.measurement
-        if measurement is None:
-            failed = record.refusal is not None and record.refusal.kind == "failed"
-            self._counts["failed" if failed else "infeasible"] += 1
-            if failed and record.refusal is not None:
-                warn(f"failed: {record.configuration}: {record.refusal.reason}")
-        elif not self._question.slo.is_met(measurement):
-            self._counts["infeasible"] += 1
-        else:
-            loss = math.inf if self._question.lacks(record) else self._question.losses(measurement)[0]
-            if self._best is None or loss < self._best[0]:
-                self._best = (loss, record)
-        self._show()
-
-    def _show(self) -> None:
-        done = self._counts["done"]
-        best = "nothing feasible yet" if self._best is None else f"best so far: {self._best[1].configuration}"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, best=escape(best))
-        elif done == self._total or done % max(1, self._total // 10) == 0:
-            infeasible, failed = self._counts["infeasible"], self._counts["failed"]
-            warn(f"{done}/{self._total} trials, {infeasible} infeasible, {failed} failed; {best}")
+def objective_value(question: Question, value: float) -> str:
+    """A value of the first objective, with its unit."""
+    objective, unit = question.objectives[0], UNITS[question.scenario.functional_unit]
+    if objective.unit == "s":
+        return seconds(value)
+    if objective.name == "carbon":
+        return f"{grams(value)} CO2e per {unit}"
+    return f"{value:.4g} {objective.unit.replace('/functional unit', f' per {unit}')}"
 
 
 def show_answer(answer: Answer, document: Mapping[str, Any]) -> None:
@@ -137,7 +103,9 @@ def model_remark(answer: Answer) -> str:
 
 
 def _show_best(best: Candidate, question: Question, unit: str) -> None:
-    say(f"Best ({question.objectives[0].label}): {best.record.configuration}")
+    configuration = best.record.configuration
+    found_how = unless_measured(best.measurement.basis, configuration.gpu)
+    say(f"Best ({question.objectives[0].label}): {configuration}{found_how}")
     for line in _best_lines(best, question, unit):
         say(f"  {line}")
 
@@ -269,6 +237,9 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
         f"Configurations: {counted['feasible']} feasible, {counted['infeasible']} over a limit, "
         f"{counted['does_not_fit']} do not fit, {counted['unsupported']} unsupported, {counted['failed']} failed."
     )
+    if (cost := stated(document)) is not None:
+        for line in cost_lines(cost, answer):
+            say(line)
     for record, why in answer.unpriced:
         say(f"Left out of the ranking: {record.configuration}: {why}")
     scenario = answer.question.scenario
@@ -284,3 +255,41 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
         )
     if document.get("regret") is not None:
         say(f"Regret against the exact optimum of the model: {document['regret']:.3g}")
+
+
+def cost_lines(cost: SweepCost, answer: Answer) -> Iterable[str]:
+    """What the sweep itself cost, each kind of device apart where it used several, and what that compares with."""
+    yield f"This sweep itself: {_spent(cost)}."
+    if len(cost.kinds) > 1:
+        yield from (f"  {kind.kind}: {_spent(kind)}" for kind in cost.kinds)
+    best, *others = [c.footprint for c in answer.feasible[:2]] or [None]
+    served = equivalent_units(cost, best)
+    if served is None:
+        return
+    unit, least = answer.question.scenario.functional_unit, "at least " if cost.is_lower_bound else ""
+    repaid = repaid_units(cost, best, others[0] if others else None)
+    saving = "" if repaid is None else f"; against the next best it is repaid after {least}{_count(repaid, unit)}"
+    yield f"As much as serving {least}{_count(served, unit)} by the best configuration{saving}."
+
+
+def _spent(cost: SweepCost | KindCost) -> str:
+    """Trials, time, joules and grams in one line; what is unknown in part is said to be a lower bound."""
+    least_s = "at least " if cost.untimed_trials else ""
+    time = f"{least_s}{span(cost.gpu_s)} of GPU time" if cost.gpu_s else f"{least_s}{span(cost.duration_s)}"
+    energy = "energy unknown"
+    if cost.energy_j is not None:
+        unmetered = f" ({cost.unknown_trials} of {cost.trials} trials unmetered)" if cost.unknown_trials else ""
+        energy = f"{'at least ' if cost.unknown_trials else ''}{joules(cost.energy_j)}{unmetered}"
+    carbon = "carbon unknown"
+    if cost.total_g is not None:
+        parts = f"{grams(cost.operational_g)} operational, {grams(cost.embodied_g)} embodied"
+        carbon = f"{'at least ' if cost.is_lower_bound else ''}{grams(cost.total_g)} CO2e ({parts})"
+    trials = "1 trial" if cost.trials == 1 else f"{cost.trials} trials"
+    return f"{trials}, {time}, {energy}, {carbon}"
+
+
+def _count(units: float, unit: FunctionalUnit) -> str:
+    """So many functional units in three digits, thousands of tokens as tokens."""
+    things = {"1k-output-tokens": "output tokens", "output-token": "output tokens", "prompt": "prompts"}
+    number = units * TOKENS_PER_KILO if unit == "1k-output-tokens" else units
+    return f"{float(f'{number:.3g}'):,.10g} {things.get(unit, 'prompt tokens')}"

@@ -3,67 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from carbonsweep import options
+from carbonsweep import facts, options
 from carbonsweep.errors import BadInput
-from carbonsweep.measuring import measuring_bench, measuring_options
+from carbonsweep.measuring import measuring_bench, measuring_options, placement_options
+from carbonsweep.units import S_PER_MIN
 
 if TYPE_CHECKING:
     from carbonsweep.bench import Bench
-    from carbonsweep.domain import Configuration, TrialRecord, Workload
-    from carbonsweep.records import OutputFolder
-    from carbonsweep.search.objectives import Question
+    from carbonsweep.benches import Chosen
+    from carbonsweep.cluster.nodes import Node
     from carbonsweep.search.space import Space
-    from carbonsweep.search.study import Search
 
 DEFAULT_TRIALS: Final = 256
 """Spaces up to this size are exhausted unless --trials says otherwise; larger ones are sampled this many times."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
-    """What is asked of one sweep, and which records of a folder answer it."""
-
-    bench: Bench
-    space: Space
-    question: Question
-    workload: Workload
-    name: str
-
-    def known(self, folder: OutputFolder) -> dict[Configuration, TrialRecord]:
-        """The reusable record of each configuration; a failure, of trial or meter, is none: it is tried again.
-
-        Those of other batch sizes are among them: one that does not fit tells of the larger ones.
-        """
-        from carbonsweep.records import is_failure
-
-        return {
-            record.configuration: record
-            for record in self._matching(folder)
-            if not is_failure(record) and self.question.lacks(record) is None
-        }
-
-    def records(self, folder: OutputFolder) -> list[TrialRecord]:
-        """Every record of this sweep in the folder, failures included, in the order of configurations."""
-        mine = (record for record in self._matching(folder) if record.configuration in self.space)
-        return sorted(mine, key=lambda record: record.configuration)
-
-    @property
-    def loads_weights(self) -> bool:
-        """Whether another model costs time: a model of a device has no weights."""
-        return self.bench.identity(next(self.space.configurations())).basis == "measured"
-
-    def _matching(self, folder: OutputFolder) -> Iterator[TrialRecord]:
-        from carbonsweep.search.reuse import matching_records
-
-        return matching_records(folder.records.values(), self.space, self.bench, self.workload)
+NODE_GRACE_MIN: Final = 1.0
+"""A kind whose last node went in mid-sweep is given up after so long, unless --wait-for-nodes says otherwise."""
 
 
 @click.command(
@@ -74,6 +34,9 @@ Examples:
   python -m carbonsweep.tune --region DE --gpus T4,L4,A100-80,H100 --engine healthy --trials 100
   python -m carbonsweep.tune --bench transformers --models smollm2-135m --objective latency --batch-sizes 1,2,4,8
   python -m carbonsweep.tune --experiment experiments/which_gpu_in_quebec.toml
+On the head of a cluster (see cluster.yaml):
+  python -m carbonsweep.tune --address auto --region QC --gpus T4,RTX6000Ada,H100 --model-missing
+  python -m carbonsweep.tune --address auto --region QC --gpus T4,L40S --wait-for-nodes 15
 
 \b
 Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
@@ -94,165 +57,138 @@ Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
 )
 @click.option("--weights", default="auto", show_default=True, help="auto, random, a folder, a GGUF file or a hub id.")
 @measuring_options
+@placement_options
 @click.option("--trials", type=click.IntRange(1), help=f"Configurations to try. [default: all up to {DEFAULT_TRIALS}]")
+@click.option(
+    "--trial-timeout",
+    type=options.Number(options.POSITIVE),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A trial without a result after this long hangs: its worker is replaced.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder. [default: results/<study>]")
 @click.option("--address", help="Running Ray cluster (auto, host:port). [default: start one on this machine]")
+@click.option(
+    "--wait-for-nodes",
+    type=options.Number(options.NOT_NEGATIVE),
+    metavar="MINUTES",
+    help=f"Wait for a node of each GPU kind. [default: not before the first trial, {NODE_GRACE_MIN:g} after]",
+)
 def command(
     objective: tuple[str, ...],
-    slo_ttft: float | None,
-    slo_tpot: float | None,
-    slo_latency: float | None,
-    models: tuple[str, ...] | None,
-    gpus: tuple[str, ...] | None,
-    gpu_counts: tuple[int, ...],
-    batch_sizes: tuple[int, ...],
-    dtypes: tuple[str, ...] | None,
-    engine: tuple[str, ...] | None,
     seed: int,
-    bench: str,
-    weights: str,
     trials: int | None,
+    trial_timeout: float,
     out: Path | None,
     address: str | None,
+    wait_for_nodes: float | None,
     **given: Any,
 ) -> int:
     """Find the configuration that serves tokens with the least carbon (or another objective) under latency limits."""
-    from carbonsweep import benches, inputs, terminal
-    from carbonsweep.search.objectives import objectives, study_name
+    from carbonsweep import inputs, sweeping
+    from carbonsweep.search.objectives import objectives
+
+    objectives(objective)  # a typo is reported before anything is probed or loaded
+    workload = inputs.asked_workload(given, seed)
+    with _cluster(address, _awaited(given), wait_for_nodes) as nodes:
+        chosen, searched = _searched(given, _site(address, nodes))
+        question = inputs.question(
+            objective=objective,
+            slo_ttft=given["slo_ttft"],
+            slo_tpot=given["slo_tpot"],
+            slo_latency=given["slo_latency"],
+            scenario=inputs.scenario(given, searched.gpus),
+        )
+        asked = sweeping.asked(
+            chosen=chosen,
+            here=_seen_from_here(chosen, searched, nodes),
+            space=searched,
+            question=question,
+            workload=workload,
+            elsewhere=inputs.workload_elsewhere(workload, given, seed),
+        )
+        place = sweeping.Place(
+            connected=nodes is not None,
+            trial_timeout_s=trial_timeout,
+            node_grace_s=(NODE_GRACE_MIN if wait_for_nodes is None else wait_for_nodes) * S_PER_MIN,
+        )
+        trials = trials or min(searched.size, DEFAULT_TRIALS)
+        return sweeping.run(asked, place, out=out or Path("results") / asked.name, trials=trials, seed=seed)
+
+
+def _searched(given: Mapping[str, Any], site: Mapping[str, Any]) -> tuple[Chosen, Space]:
+    """The bench that answers, and the space it is asked about. Raises BadInput as both do."""
+    from carbonsweep import inputs
     from carbonsweep.search.space import space
 
-    require_cluster(address, bench)
-    objectives(objective)  # a typo is reported before anything is probed or loaded
     chosen = measuring_bench(
-        given, bench=bench, weights=weights, models=models, gpus=gpus, dtypes=dtypes, engines=engine
+        given,
+        bench=given["bench"],
+        weights=given["weights"],
+        models=given["models"],
+        gpus=given["gpus"],
+        dtypes=given["dtypes"],
+        engines=given["engine"],
+        **site,
     )
     searched = space(
-        models=models or inputs.DEFAULT_MODELS,
+        models=given["models"] or inputs.DEFAULT_MODELS,
         gpus=chosen.gpus,
-        gpu_counts=gpu_counts,
-        batch_sizes=batch_sizes,
+        gpu_counts=given["gpu_counts"],
+        batch_sizes=given["batch_sizes"],
         dtypes=chosen.dtypes,
         engines=chosen.engines,
+        of_kind=chosen.of_kind,
     )
-    question = inputs.question(
-        objective=objective,
-        slo_ttft=slo_ttft,
-        slo_tpot=slo_tpot,
-        slo_latency=slo_latency,
-        scenario=inputs.scenario(given, searched.gpus),
-    )
-    benches.require_energy(chosen.bench, searched, question)
-    workload = inputs.asked_workload(given, seed)
-    name = study_name(
-        searched, question, workload.summary().digest, map(chosen.bench.identity, searched.configurations())
-    )
-    terminal.say(chosen.statement)
-    for weights_label in benches.weights(chosen.bench, searched):
-        terminal.say(f"Weights of {weights_label}.")
-    return _run(
-        Sweep(bench=chosen.bench, space=searched, question=question, workload=workload, name=name),
-        out=out or Path("results") / name,
-        trials=trials or min(searched.size, DEFAULT_TRIALS),
-        seed=seed,
-        address=address,
-    )
+    return chosen, searched
 
 
-def require_cluster(address: str | None, bench: str) -> None:
-    """Refuse an address nobody listens on: Ray itself would wait for minutes. Raises BadInput."""
-    if address is not None and bench == "auto":
-        raise BadInput("--address needs --bench roofline or transformers: a cluster's GPUs are not looked for yet")
-    if address is None or address == "auto":
+@contextlib.contextmanager
+def _cluster(
+    address: str | None, kinds: tuple[str, ...], wait_for_nodes: float | None
+) -> Iterator[Mapping[str, Node] | None]:
+    """The live nodes of the cluster at `address`, once `kinds` are among theirs or the time is over; None: none asked.
+
+    One that is started here is started when trials are.
+    """
+    if address is None:
+        if wait_for_nodes is not None:
+            raise BadInput("--wait-for-nodes needs --address: a cluster started on this machine has no other nodes")
+        yield None
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
-        raise BadInput(f"--address {address!r} is neither auto nor HOST:PORT")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise BadInput(f"--address {address}: no Ray cluster answers there ({error})") from error
-
-
-def _run(asked: Sweep, *, out: Path, trials: int, seed: int, address: str | None) -> int:
-    """Sweep, answer, write; an interrupted sweep answers from what it has and says so."""
     from carbonsweep import terminal
-    from carbonsweep.errors import EXIT_ANSWER, EXIT_INTERRUPTED, EXIT_NOTHING_FEASIBLE, CarbonsweepError
-    from carbonsweep.records import OutputFolder
-    from carbonsweep.search.study import Search, journal
+    from carbonsweep.cluster.connection import connection
+    from carbonsweep.cluster.waiting import await_kinds
 
-    with OutputFolder(out) as folder:
-        for damaged in folder.damaged:
-            terminal.warn(f"{out}/records.jsonl line {damaged.number} is damaged and was set aside: {damaged.reason}")
-        search = Search(
-            space=asked.space,
-            question=asked.question,
-            name=asked.name,
-            trials=trials,
-            seed=seed,
-            known=asked.known(folder),
-            storage=journal(folder.folder),
-            loads_weights=asked.loads_weights,
-        )
-        terminal.say(
-            f"Space: {asked.space.size} configurations; {search.told} known from before, {search.remaining} to run; "
-            f"records in {out}"
-        )
-        try:
-            lost = _sweep(asked, search, folder, address)
-        except KeyboardInterrupt:
-            with contextlib.suppress(CarbonsweepError):  # with nothing to rank there is nothing to answer yet
-                _answer(asked, folder, complete=False)
-            terminal.warn(f"interrupted: {len(asked.records(folder))} finished trials are kept; run it again to go on")
-            return EXIT_INTERRUPTED
-        if lost:
-            why = ", ".join(sorted(set(lost)))
-            terminal.warn(f"{len(lost)} trials ended without a result ({why}); run it again to retry them")
-        return EXIT_ANSWER if _answer(asked, folder, complete=not lost) else EXIT_NOTHING_FEASIBLE
+    with connection(address):
+        yield await_kinds(kinds, (wait_for_nodes or 0) * S_PER_MIN, terminal.warn)
 
 
-def _sweep(asked: Sweep, search: Search, folder: OutputFolder, address: str | None) -> list[str]:
-    """Run what is left; Ray is not even imported when nothing is."""
-    from carbonsweep import terminal
-
-    if not search.remaining:
-        return []
-    with terminal.TrialProgress(search.remaining, asked.question) as progress:
-        from carbonsweep.search.sweep import sweep
-
-        return sweep(
-            search=search,
-            bench=asked.bench,
-            workload=asked.workload,
-            out=folder,
-            observe=progress.advance,
-            address=address,
-        )
+def _awaited(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """GPU kinds that must have a node: those asked for by name, unless they are modelled, or a server has them."""
+    if given["gpus"] is None or given["bench"] in ("roofline", "server") or given["model_missing"]:
+        return ()
+    return tuple(kind for kind in map(facts.device_key, given["gpus"]) if kind != facts.CPU)
 
 
-def _answer(asked: Sweep, folder: OutputFolder, *, complete: bool) -> bool:
-    """Answer from the records of this sweep, write it and print it; whether anything is feasible."""
-    from carbonsweep import exact, results, terminal
-    from carbonsweep.answer import answer
-    from carbonsweep.document import document
+def _site(address: str | None, nodes: Mapping[str, Node] | None) -> dict[str, Any]:
+    """Which GPU kinds there are, and the words for the place; nothing where it is this machine."""
+    if nodes is None:
+        return {}
+    from carbonsweep.cluster.nodes import kinds
 
-    records = asked.records(folder)
-    found = answer(records, asked.question)
-    modelled = asked.bench.name == "roofline"
-    regret = exact.regret(found, exact.plan(asked.space, asked.workload, asked.question)) if modelled else None
-    notes = {
-        "complete": complete,
-        "study": asked.name,
-        "space": {axis: list(choices) for axis, choices in asked.space.axes().items()},
-        "workload": records[0].workload,
-        "records": [record.key for record in records],
-    }
-    written = results.plain(document(found, regret=regret, notes=notes))
-    results.write(folder.folder, found, written)
-    terminal.show_answer(found, written)
-    terminal.say(
-        f"Written to {folder.folder}: {', '.join(results.written(found))}; study.journal for optuna-dashboard."
-    )
-    return found.best is not None
+    at = "" if address == "auto" else f" at {address}"
+    return {"present": kinds(nodes.values()), "where": f"the cluster{at} ({len(nodes)} nodes)"}
+
+
+def _seen_from_here(chosen: Chosen, searched: Space, nodes: Mapping[str, Node] | None) -> Bench:
+    """The bench as it is where it runs. Raises BadInput where nodes of a kind differ."""
+    if nodes is None:
+        return chosen.bench
+    from carbonsweep.cluster.agreement import elsewhere
+
+    return elsewhere(chosen.bench, searched, nodes.values())
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+S_PER_MIN: Final = 60.0
 S_PER_HOUR: Final = 3600.0
 S_PER_NS: Final = 1e-9
 MHZ_PER_HZ: Final = 1e-6

@@ -22,13 +22,14 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"domain"}), False),
     (frozenset({"facts"}), False),
     (frozenset({"carbon", "bench", "records"}), False),
-    (frozenset({"trial"}), False),
+    (frozenset({"trial", "spool"}), False),
     (frozenset({"search"}), False),
-    (frozenset({"answer"}), False),
+    (frozenset({"cluster"}), False),
+    (frozenset({"answer", "sweep_cost"}), False),
     (frozenset({"exact", "document", "figures", "results", "claims"}), True),
     (
         frozenset({"options", "inputs", "benches", "measuring", "terminal", "footing", "html_page"})
-        | {"quantities", "evidence_lines"},
+        | {"quantities", "evidence_lines", "progress", "sweeping"},
         True,
     ),
     (frozenset({"tune", "measure", "plan", "price", "report", "explain", "node", "calibrate"}), False),
@@ -46,8 +47,8 @@ MEASURING = {
 
 # Each heavy library and the only files that may import it.
 HOMES = {
-    "ray": {"search/sweep.py"},
-    "optuna": {"search/space.py", "search/objectives.py", "search/study.py", "search/sweep.py"},
+    "ray": {"cluster/"},
+    "optuna": {"search/parameters.py", "search/sampling.py", "search/study.py", "search/journal.py"},
     "torch": MEASURING,
     "transformers": MEASURING | {"bench/endpoint/recount.py"},
     "datasets": {"bench/prompt_hub.py"},
@@ -59,7 +60,7 @@ HOMES = {
 
 LONGEST_FILE = 300
 LONGEST_FILES = {
-    "domain.py": 450,  # the vocabulary: 20 values, read from top to bottom
+    "domain.py": 455,  # the vocabulary: 20 values, read from top to bottom
 }
 LONGEST_FUNCTION = 60
 FORBIDDEN_FILES = {
@@ -139,8 +140,8 @@ def test_the_plan_is_read() -> None:
     # Were the parsing blind, everything below would pass.
     assert "facts/__init__.py" in imported_files("bench/roofline.py")
     assert "facts/engines.py" in imported_files("bench/roofline.py")
-    assert "search/sweep.py" in imported_files("tune.py")  # inside a function
-    assert "ray.tune" in set(imported_names("search/sweep.py"))
+    assert "cluster/sweep.py" in imported_files("sweeping.py")  # inside a function
+    assert "ray.tune" in set(imported_names("cluster/sweep.py"))
     assert any("torch" in set(imported_names(file)) for file in MEASURING)
 
 
@@ -162,7 +163,7 @@ def test_no_file_reaches_itself_through_its_imports() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_heavy_libraries_are_imported_only_where_they_live(file: str) -> None:
     libraries = {name.split(".")[0] for name in imported_names(file)}
-    assert {library for library in libraries & set(HOMES) if file not in HOMES[library]} == set()
+    assert {library for library in libraries & set(HOMES) if not any(map(file.startswith, HOMES[library]))} == set()
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file not in MEASURING])

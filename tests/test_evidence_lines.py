@@ -304,3 +304,15 @@ def test_a_headline_is_one_line() -> None:
         "token"
     )
     assert headline(record(configuration(), Refusal(kind="failed", reason="gone"))).endswith("paper: gone")
+
+
+def test_what_was_not_measured_on_its_gpu_says_so_beside_its_time_and_in_its_headline() -> None:
+    for basis, words in (
+        ("rehearsed", ", rehearsed on the CPU, not measured on T4"),
+        ("modelled", ", modelled, not measured"),
+        ("measured", ""),
+    ):
+        made = record(configuration(), measurement(basis=basis))
+        lines = list(record_lines(made))
+        assert f"  {basis:<16}2026-01-01T00:00:00+00:00 on test{words}" in lines
+        assert headline(made).endswith(f"per prompt and output token{words}")

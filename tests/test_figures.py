@@ -85,6 +85,51 @@ def test_mixed_bases_say_so() -> None:
     assert "Partly measured, partly modelled" in words(pareto_figure(answer(both, question())))
 
 
+def test_a_rehearsal_says_so_in_title_and_footer_and_names_the_gpu_that_was_not_used() -> None:
+    rehearsed = record(configuration(), measurement(basis="rehearsed", bench="transformers"))
+    figure = pareto_figure(answer([rehearsed], question()))
+    said = words(figure)
+    assert "Rehearsed on the CPU, not measured on T4: transformers bench, engine paper." in said
+    assert "against prompt latency, rehearsed on the CPU" in said
+    assert legend(figure)[0] == "T4"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "title", "footer"),
+    [
+        ("measured", "modelled", "part measured, part modelled", "Partly measured, partly modelled: "),
+        (
+            "measured",
+            "rehearsed",
+            "part measured, part rehearsed",
+            "Partly measured, partly rehearsed on the CPU, not measured on L4: ",
+        ),
+        (
+            "modelled",
+            "rehearsed",
+            "part modelled, part rehearsed",
+            "Partly modelled, partly rehearsed on the CPU, not measured on L4: ",
+        ),
+    ],
+)
+def test_where_bases_are_mixed_the_picture_says_which_gpu_is_which(
+    first: str, second: str, title: str, footer: str
+) -> None:
+    figure = pareto_figure(
+        answer(
+            [
+                record(configuration(), measurement(basis=first)),
+                record(configuration(gpu="L4"), measurement(basis=second, gpu="L4", ttft_s=0.1)),
+            ],
+            question("latency", region=None),
+        )
+    )
+    said = words(figure)
+    assert title in said
+    assert footer in said
+    assert sorted(legend(figure)[:2]) == sorted([f"L4 ({second})", f"T4 ({first})"])
+
+
 def test_assumed_energy_is_named_in_the_footer() -> None:
     dark = record(configuration(), measurement(prefill_j=None, decode_j=None))
     asked = question()

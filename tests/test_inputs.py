@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,3 +103,72 @@ def test_the_workload_is_taken_from_all_options_of_a_command() -> None:
     options = {"prompts": None, "prompt_format": "auto", "template": "alpaca", "output_tokens": 20, "region": "QC"}
     same = inputs.workload(prompts=None, output_tokens=20, seed=7, template="alpaca")
     assert inputs.asked_workload(options, 7) == same
+
+
+# ---- the same workload where a worker runs ----
+
+LONG = "Describe the sea as seen from the shore in winter, in no more than a hundred words, number {}.\n"
+
+
+def given(prompts: Path | None) -> dict[str, Any]:
+    path = None if prompts is None else str(prompts)
+    return {"prompts": path, "prompt_format": "auto", "template": "none", "output_tokens": 20, "region": "QC"}
+
+
+def test_a_small_workload_travels_and_needs_no_file_there(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("Describe the sea.\n", encoding="utf-8")
+    workload = inputs.asked_workload(given(file), 3)
+    sent = pickle.dumps(inputs.workload_elsewhere(workload, given(file), 3))
+    file.unlink()
+    assert pickle.loads(sent)() == workload
+
+
+def test_the_built_in_prompts_travel_for_every_template(tmp_path: Path) -> None:
+    for template in ("none", "alpaca"):
+        options = {**given(None), "template": template}
+        workload = inputs.asked_workload(options, 0)
+        sent = pickle.dumps(inputs.workload_elsewhere(workload, options, 0))
+        assert len(sent) <= inputs.SENT_BYTES + 1000
+        assert pickle.loads(sent)() == workload
+
+
+def large_file(folder: Path) -> Path:
+    """About 1.9 MB, above the 1 MiB that are sent."""
+    file = folder / "prompts.txt"
+    file.write_text("".join(LONG.format(number) for number in range(20_000)), encoding="utf-8")
+    return file
+
+
+def test_a_large_workload_is_read_there_by_its_absolute_path_and_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options = given(Path("prompts.txt"))
+    workload = inputs.asked_workload(options, 3)
+    assert len(pickle.dumps(workload)) > inputs.SENT_BYTES
+    sent = pickle.dumps(inputs.workload_elsewhere(workload, options, 3))
+    assert len(sent) < 1000
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # a worker has a folder of its own
+    there = pickle.loads(sent)()
+    assert there.summary() == workload.summary()
+    assert there == workload
+
+
+def test_another_file_at_the_same_path_shows_in_the_digest(tmp_path: Path) -> None:
+    file = large_file(tmp_path)
+    workload = inputs.asked_workload(given(file), 3)
+    elsewhere = inputs.workload_elsewhere(workload, given(file), 3)
+    with file.open("a", encoding="utf-8") as longer:
+        longer.write("One prompt more.\n")
+    assert elsewhere().summary().digest != workload.summary().digest
+
+
+def test_a_large_file_that_is_not_there_is_bad_input_there(tmp_path: Path) -> None:
+    file = large_file(tmp_path)
+    elsewhere = inputs.workload_elsewhere(inputs.asked_workload(given(file), 3), given(file), 3)
+    file.rename(tmp_path / "moved.txt")
+    with pytest.raises(BadInput, match=r"prompts\.txt"):
+        elsewhere()

@@ -16,13 +16,14 @@ from carbonsweep.bench.server import ServerBench
 from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.benches import Chosen
 from carbonsweep.errors import BadInput
-from carbonsweep.measuring import effort, measuring_bench, measuring_options
+from carbonsweep.measuring import effort, measuring_bench, measuring_options, placement_options
 
 
 def given(*arguments: str) -> dict[str, Any]:
     """What the options of a command hold after these words."""
 
     @click.command()
+    @placement_options
     @measuring_options
     def command(**options: Any) -> dict[str, Any]:
         return options
@@ -185,6 +186,8 @@ def test_the_meter_of_another_machine_reads_the_joules_of_its_server(
         (AT_ENDPOINT, {"bench": "transformers"}, "--endpoint .* is for --bench server"),
         (("--meter", "http://h:1"), {"bench": "auto"}, "--meter .* is for --bench server"),
         (("--served-model", "tiny"), {"bench": "auto"}, "--served-model tiny is for --bench server"),
+        ((*AT_ENDPOINT, "--rehearse"), {}, "--rehearse does not go with --bench server"),
+        ((*AT_ENDPOINT, "--model-missing"), {}, "--model-missing does not go with --bench server"),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(
@@ -192,3 +195,29 @@ def test_options_that_do_not_belong_together_are_refused(
 ) -> None:
     with pytest.raises(BadInput, match=said):
         chosen(*typed, **changes)
+
+
+def test_what_a_sweep_may_do_without_its_gpus_arrives_at_the_bench_with_the_kinds_of_the_cluster() -> None:
+    made = chosen(
+        "--rehearse",
+        "--model-missing",
+        bench="auto",
+        gpus=("T4", "H100"),
+        dtypes=None,
+        weights="random",
+        present=("T4",),
+        where="the cluster",
+    )
+    assert made.statement.startswith(
+        "Rehearsed on the CPU, not measured on T4: transformers bench on the cluster. Modelled, not measured: "
+    )
+
+
+def test_a_command_without_those_options_neither_rehearses_nor_mixes() -> None:
+    options = {name: value for name, value in given().items() if name not in ("rehearse", "model_missing")}
+    named: dict[str, Any] = {"bench": "auto", "weights": "random", "models": None, "dtypes": None, "present": ("T4",)}
+    made = measuring_bench(options, **named, gpus=("T4",))
+    assert isinstance(made.bench, TransformersBench)
+    assert not made.bench.rehearse
+    with pytest.raises(BadInput, match="cannot measure H100"):
+        measuring_bench(options, **named, gpus=("H100",))

@@ -38,9 +38,11 @@ from carbonsweep.records import (
     DAMAGED,
     RECORDS,
     SCHEMA,
+    SPOOL_NAME,
     OutputFolder,
     decode,
     encode,
+    is_better,
     latest,
     read,
     write_atomically,
@@ -357,6 +359,123 @@ def test_the_newest_counts_and_a_failure_never_hides_a_result(
         assert dict(again.records) == {A.key: kept}
 
 
+# ---- records found elsewhere ----
+
+BLIND = replace(A, measurement=measurement(prefill_j=None))
+UNSUPPORTED = replace(A, measurement=None, refusal=replace(TOO_BIG, kind="unsupported"))
+
+
+@pytest.mark.parametrize("found", [A, BLIND, FAILURE, REFUSED], ids=["result", "no joules", "failure", "refusal"])
+def test_anything_is_better_than_nothing_and_than_a_failure(found: TrialRecord) -> None:
+    assert is_better(found, None)
+    assert is_better(found, FAILURE)
+
+
+@pytest.mark.parametrize(
+    ("found", "there", "better"),
+    [
+        (A, BLIND, True),  # joules where there were none
+        (LATER_RESULT, A, False),  # another measurement says no more
+        (BLIND, A, False),
+        (BLIND, BLIND, False),
+        (REFUSED, A, False),
+        (FAILURE, A, False),
+        (FAILURE, BLIND, False),
+        (A, REFUSED, False),  # that it does not fit is an answer
+        (FAILURE, REFUSED, False),
+        (UNSUPPORTED, REFUSED, False),
+    ],
+)
+def test_a_record_is_better_only_where_it_says_what_the_other_does_not(
+    found: TrialRecord, there: TrialRecord, better: bool
+) -> None:
+    assert is_better(found, there) is better
+
+
+def attempted(whole: TrialRecord, attempt: str) -> TrialRecord:
+    return replace(whole, provenance=replace(whole.provenance, attempt=attempt))
+
+
+def test_an_attempt_is_merged_once_whoever_brings_it_and_however_often(tmp_path: Path) -> None:
+    one, other = attempted(FAILURE, "one"), attempted(LATER_FAILURE, "other")
+    with OutputFolder(tmp_path) as out:
+        assert [out.merge(one), out.merge(one)] == [True, False]
+        assert [out.merge(other), out.merge(one)] == [True, False]  # a newer failure has taken its place
+    with OutputFolder(tmp_path) as again:
+        assert [again.merge(one), again.merge(other)] == [False, False]
+    assert read(tmp_path) == ([one, other], [])
+
+
+def test_what_was_appended_is_not_merged_again(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path) as out:
+        out.append(attempted(FAILURE, "one"))
+        assert not out.merge(attempted(FAILURE, "one"))
+
+
+def test_of_two_attempts_at_one_configuration_the_first_result_stays(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path) as out:
+        assert out.merge(attempted(FAILURE, "one"))
+        assert out.merge(attempted(A, "two"))
+        assert not out.merge(attempted(LATER_RESULT, "three"))
+        assert not out.merge(attempted(LATER_FAILURE, "four"))
+        assert out.merge(attempted(B, "five"))  # another configuration
+        assert dict(out.records) == {A.key: attempted(A, "two"), B.key: attempted(B, "five")}
+
+
+def test_a_record_that_could_not_be_merged_can_be_merged_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with OutputFolder(tmp_path) as out:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", refuse_fsync)
+            with pytest.raises(StorageFailed):
+                out.merge(attempted(A, "one"))
+        assert out.merge(attempted(A, "one"))
+    assert read(tmp_path) == ([attempted(A, "one")], [])
+
+
+# ---- its name for the machines that measure ----
+
+
+def spool_name(folder: Path) -> str:
+    with OutputFolder(folder) as out:
+        return out.spool_name
+
+
+def test_a_folder_keeps_its_spool_name_and_shares_it_with_no_other(tmp_path: Path) -> None:
+    name = spool_name(tmp_path / "one")
+    assert len(name) == 32
+    assert set(name) <= set("0123456789abcdef")
+    assert spool_name(tmp_path / "one") == name
+    (tmp_path / "one").rename(tmp_path / "moved")  # the spools of a folder go with it
+    assert spool_name(tmp_path / "moved") == name
+    assert spool_name(tmp_path / "two") != name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 33, b"../../etc", b"0123456789abcdef", b"\xff\xfe", b"g" * 32, b"0" * 32 + b"\n" + b"1" * 32],
+)
+def test_a_damaged_spool_name_is_replaced_for_good(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / SPOOL_NAME).write_bytes(content)
+    name = spool_name(tmp_path)
+    assert len(name) == 32
+    assert spool_name(tmp_path) == name
+
+
+def test_a_spool_name_that_cannot_be_written_or_read_leaves_the_folder_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse_fsync)
+        with pytest.raises(StorageFailed, match=SPOOL_NAME):
+            spool_name(tmp_path)
+    assert not (tmp_path / SPOOL_NAME).exists()
+    assert spool_name(tmp_path)
+    (tmp_path / SPOOL_NAME).unlink()
+    (tmp_path / SPOOL_NAME).mkdir()
+    with pytest.raises(BadInput, match="cannot read"):
+        spool_name(tmp_path)
+
+
 # ---- one writer ----
 
 
@@ -533,6 +652,20 @@ def test_writing_atomically_replaces_all_of_a_file(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "new ✓"
     assert [each.name for each in tmp_path.iterdir()] == ["answer.json"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_new_name_is_on_the_disk_before_writing_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def seen(descriptor: int) -> None:
+        real(descriptor)
+        folder = Path(f"/proc/self/fd/{descriptor}").readlink() == tmp_path
+        synced.append(f"folder with {sorted(each.name for each in tmp_path.iterdir())}" if folder else "bytes")
+
+    monkeypatch.setattr(os, "fsync", seen)
+    write_atomically(tmp_path / "answer.json", "x")
+    assert synced == ["bytes", "folder with ['answer.json']"]
 
 
 def test_a_failed_write_keeps_the_old_content_and_leaves_no_scraps(

@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from carbonsweep import results
+from carbonsweep import footing, results
 from carbonsweep.answer import answer
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.document import document
 from carbonsweep.domain import Device, Energy, Scenario, Slo, TrialRecord
+from carbonsweep.evidence import TrialCost
 from carbonsweep.records import RECORDS, Damaged, OutputFolder
 from carbonsweep.report import command, page
 from carbonsweep.results import ANSWER, Saved
 from carbonsweep.search.objectives import Question, objectives
 from carbonsweep.search.space import Space
+from carbonsweep.sweep_cost import sweep_cost
 from carbonsweep.trial import trial
 from carbonsweep.units import S_PER_YEAR
 from tests.conftest import FAILED, SHORT, TOO_BIG, configuration, measurement, phase, record
@@ -217,6 +219,20 @@ def test_refusals_are_counted_and_explained(records: tuple[TrialRecord, ...]) ->
     assert "does-not-fit does not fit: lacks" in shown
 
 
+def test_provenance_says_on_which_gpus_nothing_was_measured() -> None:
+    rehearsed = [
+        dataclasses.replace(one, identity=dataclasses.replace(one.identity, basis="rehearsed"))
+        for kind in ("T4", "L4")
+        if (one := record(configuration(gpu=kind), measurement(basis="rehearsed", gpu=kind)))
+    ]
+    rows = dict(footing.provenance([*rehearsed, record(configuration(), measurement())]))
+    assert rows["Bench"] == (
+        "test, rehearsed on the CPU, not measured on T4, engine version 1; "
+        "test, rehearsed on the CPU, not measured on L4, engine version 1; "
+        "test, modelled, not measured, engine version 1"
+    )
+
+
 def test_provenance_names_hosts_versions_devices_and_the_time_span() -> None:
     device = Device(name="Tesla T4", uuid="GPU-1", driver="570", power_cap_w=70.0)
     first = record(configuration(), measurement(device=device))
@@ -235,6 +251,18 @@ def test_notes_and_failed_gates_of_a_bench_are_shown() -> None:
     shown = words((record(configuration(), measurement(decode=decode, notes=("clock was low",))),), question())
     assert "clock was low" in shown
     assert "check failed: foreign process" in shown
+
+
+def test_the_page_says_what_the_sweep_itself_cost() -> None:
+    made = record(configuration(), measurement())
+    cost = TrialCost(duration_s=412.0, energy_j=31_000.0, source="nvml-counter")
+    tried = (dataclasses.replace(made, cost=cost, identity=dataclasses.replace(made.identity, basis="measured")),)
+    asked = question()
+    written = results.plain(document(answer(tried, asked), cost=sweep_cost(tried, asked.scenario)))
+    shown = words(tried, asked, **json.loads(json.dumps(written)))
+    assert "What the sweep itself cost This sweep itself: 1 trial, 412 s of GPU time, 31 kJ, 294 mg CO2e" in shown
+    assert "As much as serving 150,000 output tokens by the best configuration." in shown
+    assert "What the sweep itself cost" not in words(tried, asked)
 
 
 def test_damaged_lines_and_an_unfinished_sweep_are_warned_of(records: tuple[TrialRecord, ...]) -> None:

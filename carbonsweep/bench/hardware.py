@@ -54,10 +54,18 @@ def cpu_place(threads: int) -> Place:
 def gpu_place(configuration: Configuration) -> Place:
     """The GPU of the configuration's kind. Raises what `cuda_device` raises."""
     index, present = cuda_device(facts.gpu(configuration.gpu).key)
-    device = Device(
-        name=present.product_name, uuid=present.uuid, driver=present.driver, power_cap_w=present.power_cap_w
-    )
-    return Place(torch_device=f"cuda:{index}", device=device)
+    return Place(torch_device=f"cuda:{index}", device=_device(present, present.product_name))
+
+
+def rehearsal_place(configuration: Configuration, threads: int) -> Place:
+    """The processor in place of the first GPU of the configuration's kind, whose meter is read. Raises BenchFailed."""
+    present = _whole_gpus(facts.gpu(configuration.gpu).key)[0]
+    name = rehearsed_name(present.product_name, threads)
+    return Place(torch_device=cpu_place(threads).torch_device, device=_device(present, name))
+
+
+def _device(present: PresentGpu, name: str) -> Device:
+    return Device(name=name, uuid=present.uuid, driver=present.driver, power_cap_w=present.power_cap_w)
 
 
 def refuse_dtype(configuration: Configuration) -> None:
@@ -76,25 +84,38 @@ def cuda_device(kind: str) -> tuple[int, PresentGpu]:
     """
     import torch
 
-    present = present_gpus()
-    if not any(gpu.kind == kind for gpu in present):
-        there = ", ".join(gpu.kind or gpu.product_name for gpu in present) or "none"
-        raise BenchFailed(f"no {kind} on this machine (GPUs here: {there})")
-    if all(gpu.mig for gpu in present if gpu.kind == kind):
-        raise BenchFailed(f"the {kind} of this machine is cut into MIG slices, and a slice has no energy counter")
+    whole = _whole_gpus(kind)
     if not torch.cuda.is_available():
         raise BenchFailed(f"torch {torch.__version__} cannot use the {kind} of this machine: it finds no CUDA")
     for index in range(torch.cuda.device_count()):
         uuid = f"GPU-{torch.cuda.get_device_properties(index).uuid}"
-        for gpu in present:
-            if gpu.uuid == uuid and gpu.kind == kind:
+        for gpu in whole:
+            if gpu.uuid == uuid:
                 return index, gpu
     raise BenchFailed(f"torch is not shown the {kind} of this machine: see CUDA_VISIBLE_DEVICES")
+
+
+def _whole_gpus(kind: str) -> list[PresentGpu]:
+    """GPUs of this kind that are shown to this process, at least one. Raises BenchFailed."""
+    present = present_gpus()
+    mine = [gpu for gpu in present if gpu.kind == kind]
+    if not mine:
+        there = ", ".join(gpu.kind or gpu.product_name for gpu in present) or "none"
+        raise BenchFailed(f"no {kind} on this machine (GPUs here: {there})")
+    whole = [gpu for gpu in mine if not gpu.mig]
+    if not whole:
+        raise BenchFailed(f"the {kind} of this machine is cut into MIG slices, and a slice has no energy counter")
+    return whole
 
 
 def cpu_name(threads: int) -> str:
     """What a CPU measurement ran on: the kind, its threads and the processor's product name."""
     return f"{CPU}, {threads} thread{'s' if threads > 1 else ''}, {processor_name()}"
+
+
+def rehearsed_name(device: str, threads: int) -> str:
+    """What a rehearsal runs on: the device it is for, and the processor that stands in for it."""
+    return f"{device} (rehearsed on {cpu_name(threads)})"
 
 
 def gpu_name(kind: str, present: Sequence[PresentGpu]) -> str:

@@ -11,13 +11,14 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Final
 
 from carbonsweep import facts
 from carbonsweep.bench import assembly, hardware, loading, phases
 from carbonsweep.bench.assembly import Counted, Readout, Subject
+from carbonsweep.bench.basis import basis_words
 from carbonsweep.bench.generation import Batch, batches_digest, random_batches, refuse_beyond_context, text_batches
 from carbonsweep.bench.hardware import Place
 from carbonsweep.bench.loading import Loaded, loaded_key
@@ -28,7 +29,7 @@ from carbonsweep.bench.power.nvml import PresentGpu, present_gpus
 from carbonsweep.bench.power.trace import Clock, Probe
 from carbonsweep.bench.running import ModelRunner
 from carbonsweep.bench.weights import WeightsSource, weights_source
-from carbonsweep.domain import DTYPE_BYTES, BenchIdentity, Configuration, Measurement, Workload
+from carbonsweep.domain import DTYPE_BYTES, Basis, BenchIdentity, Configuration, Measurement, Workload
 from carbonsweep.errors import BadInput, BenchError, BenchFailed, Unsupported
 from carbonsweep.evidence import EnergyWindow
 from carbonsweep.facts import CPU, LanguageModel
@@ -42,19 +43,23 @@ class TransformersBench:
 
     `weights` is auto, random, a path or a hub id; `effort` how much is measured. `threads` are those of CPU work, None
     for all this process may use. `meter` replaces the device's own instruments (a test counts with one).
+    `rehearse` tries a machine out: a GPU of the asked kind must be there and its meter is read, but tensors live on
+    the CPU, and everything says "rehearsed". `elsewhere` says that other machines measure: each looks for its own GPUs.
     Raises BadInput for fewer than one thread.
     """
 
     weights: str = "auto"
     effort: Effort = field(default_factory=Effort)
     threads: int | None = None
+    rehearse: bool = False
+    elsewhere: bool = False
     meter: Meter | None = None
     clock: Clock = time.perf_counter
     sleep: Callable[[float], None] = time.sleep
     # Fixed where the bench is made, so that a worker with another environment does what the driver's identity says.
     cpu_threads: int = field(init=False)
     _loaded: Loaded | None = field(default=None, init=False, repr=False, compare=False)
-    # The driver's, once asked for: a worker that is shown other GPUs must know a record by the same key.
+    # The driver's, once asked for: a worker on its machine that is shown other GPUs must know a record by the same key.
     _present: tuple[PresentGpu, ...] | None = field(default=None, init=False, repr=False, compare=False)
     # Idle windows by device: bare ones can be had only before a model is loaded, loaded ones last as long as the model.
     _bare_idle: dict[str, tuple[EnergyWindow, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -72,29 +77,36 @@ class TransformersBench:
         return ENGINE
 
     def identity(self, configuration: Configuration) -> BenchIdentity:
-        """Reads package metadata, looks for weights and once for GPUs; imports neither torch nor transformers.
+        """Reads package metadata, looks for weights and once for GPUs; needs neither torch nor transformers.
 
-        Raises BadInput, and BenchFailed where a GPU is asked for and its driver is broken. Of the effort only the way
-        power is read, and the batches, which are other prompts: more of the rest gives the same with a smaller error.
+        Raises BadInput for weights that are not there, and BenchFailed where a GPU is asked for and its driver is
+        broken. Of the effort only the way power is read, and the batches, which are other prompts: more of the rest
+        gives the same with a smaller error.
         """
         source = weights_source(self.weights, facts.language_model(configuration.model))
-        on_cpu = configuration.gpu == CPU
         sampled_s = self.effort.power_sampling_s
         return BenchIdentity(
             bench=self.name,
-            basis="measured",
-            engine_version=", ".join(f"{name} {loading.library_version(name)}" for name in ("transformers", "torch")),
+            basis=self._basis(configuration.gpu),
+            engine_version=", ".join(map(_version, ("transformers", "torch"))),
             weights=source.label,
             calibration="none",
             power_protocol=power_protocol(configuration.gpu, sampled_s) if self.meter is None else "given meter",
-            device=hardware.cpu_name(self.cpu_threads) if on_cpu else self._gpu_name(configuration.gpu),
+            device=self._device_name(configuration.gpu),
             batches=self.effort.batches,
         )
 
-    def _gpu_name(self, kind: str) -> str:
+    def _basis(self, kind: str) -> Basis:
+        """The CPU is no stand-in for itself."""
+        return "rehearsed" if self.rehearse and kind != CPU else "measured"
+
+    def _device_name(self, kind: str) -> str:
+        if kind == CPU:
+            return hardware.cpu_name(self.cpu_threads)
         if self._present is None:
             self._present = present_gpus()
-        return hardware.gpu_name(facts.gpu(kind).key, self._present)
+        name = hardware.gpu_name(facts.gpu(kind).key, self._present)
+        return hardware.rehearsed_name(name, self.cpu_threads) if self.rehearse else name
 
     def measure(self, configuration: Configuration, workload: Workload) -> Measurement:
         """Measure one batch size of one model on this machine.
@@ -158,6 +170,8 @@ class TransformersBench:
         """The device. Raises Unsupported where this bench has none such, BenchFailed where it is away."""
         if configuration.gpu == CPU:
             return hardware.cpu_place(self.cpu_threads)
+        if self.rehearse:
+            return hardware.rehearsal_place(configuration, self.cpu_threads)
         return hardware.gpu_place(configuration)
 
     def _meter(self, found: Instruments, place: Place) -> Meter | None:
@@ -229,6 +243,8 @@ class TransformersBench:
     ) -> Measurement:
         invented = loaded.tokenizer is None or workload.prompts is None
         contents = ("prompts are seeded random token ids of the workload's lengths",) if invented else ()
+        basis = self._basis(configuration.gpu)
+        stands_in = (_stand_in_note(configuration.gpu),) if basis == "rehearsed" else ()
         unmetered = () if found.flaw is None or readout.devices else (f"energy unknown: {found.flaw}",)
         subject = Subject(
             bench=self.name,
@@ -242,18 +258,33 @@ class TransformersBench:
             batches_digest=batches_digest(inputs),
             device=place.device,
             peak_memory_bytes=hardware.peak_memory_bytes(place.torch_device),
-            notes=(f"weights: {loaded.label}", *contents, *unmetered, *readout.remarks),
+            notes=(*stands_in, f"weights: {loaded.label}", *contents, *unmetered, *readout.remarks),
         )
-        return assembly.measurement(gathered, self.effort, subject, readout)
+        return replace(assembly.measurement(gathered, self.effort, subject, readout), basis=basis)
 
     def __getstate__(self) -> dict[str, Any]:
         """A bench travels without its model and what it read; a worker loads and reads its own."""
         fresh: dict[str, Any] = {"_loaded": None, "_bare_idle": {}, "_idle": {}}
+        if self.elsewhere:
+            fresh["_present"] = None
         return {name: getattr(self, name) for name in self.__slots__ if name not in fresh} | fresh
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
+
+
+def _version(package: str) -> str:
+    """Name and version; a driver may have none where others measure, and what is not there cannot be measured with."""
+    try:
+        return f"{package} {loading.library_version(package)}"
+    except BadInput:
+        return f"{package} not installed"
+
+
+def _stand_in_note(kind: str) -> str:
+    words = basis_words("rehearsed", [kind])
+    return f"{words}: seconds are the CPU's, joules those of a {kind} that had nothing to do"
 
 
 def _refuse_unsupported(configuration: Configuration) -> None:

@@ -1,7 +1,7 @@
 """The pictures commands and analysis share: the Pareto front, and operational beside embodied carbon.
 
 The only matplotlib in the package, and no pyplot: a figure is a value, nothing is global. Every picture carries a
-footer that says measured or modelled, by what, and how far off it may be.
+footer that says measured, modelled or rehearsed, by what, and how far off it may be.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from carbonsweep.answer import Answer, Candidate
 from carbonsweep.figures.labels import Point, label
-from carbonsweep.figures.page import SMALL_PRINT, Page, Style, drawn, footer, image, mass_unit, wrapped
+from carbonsweep.figures.page import SMALL_PRINT, Page, Style, drawn, footer, image, mass_unit, widest_in, wrapped
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Objective
 
 GREY: Final = "#8a8a8a"
@@ -55,7 +55,9 @@ def _entries(style: Style, answers: Iterable[Answer]) -> list[Artist]:
     """Only what the pictures of `answers` show."""
     answers = list(answers)
     fronts = {len(answer.front_objectives) for answer in answers if answer.front}
-    entries: list[Artist] = [Patch(facecolor=colour, label=gpu) for gpu, colour in style.colours.items()]
+    entries: list[Artist] = [
+        Patch(facecolor=colour, label=f"{gpu}{_bases_of(gpu, answers)}") for gpu, colour in style.colours.items()
+    ]
     entries += [_sign(model, color="#666666", marker=marker) for model, marker in style.markers.items()]
     if any(answer.infeasible for answer in answers):
         entries.append(_sign("misses a limit", color=GREY, markerfacecolor="none"))
@@ -68,6 +70,13 @@ def _entries(style: Style, answers: Iterable[Answer]) -> list[Artist]:
     if fronts:
         entries.append(_sign("recommended", color="black", markerfacecolor="none", markersize=10, mew=1.6))
     return entries
+
+
+def _bases_of(gpu: str, answers: Iterable[Answer]) -> str:
+    """ " (modelled)", where what is shown does not all rest on the same."""
+    shown = [(c.record.configuration.gpu, c.measurement.basis) for answer in answers for c in drawn(answer)]
+    mine = sorted({basis for kind, basis in shown if kind == gpu})
+    return f" ({', '.join(mine)})" if len({basis for _, basis in shown}) > 1 else ""
 
 
 def _sign(text: str, **style: Any) -> Line2D:
@@ -117,9 +126,8 @@ def _draw(axes: Axes, answer: Answer, style: Style, name: str) -> None:
 
 
 def _title(axes: Axes, answer: Answer, x: Objective, y: Objective, name: str) -> None:
-    said: dict[tuple[str, ...], str] = {(): "no result", ("measured", "modelled"): "part measured, part modelled"}
-    basis = said.get(answer.bases) or answer.bases[0]
-    heading = f"{y.label[0].upper()}{y.label[1:]} against {x.label}, {basis}"
+    rests_on = ", " + _rests_on(answer.bases)
+    heading = f"{y.label[0].upper()}{y.label[1:]} against {x.label}"
     limits = ", ".join(f"{LIMIT_NAMES[k]} at most {v:g} s" for k, v in answer.question.slo.limits().items())
     found = f"{len(answer.feasible)} configuration{'s' * (len(answer.feasible) != 1)}, no limits set"
     if limits:
@@ -131,8 +139,17 @@ def _title(axes: Axes, answer: Answer, x: Objective, y: Objective, name: str) ->
     axes.annotate(
         below, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=8.5, color=SMALL_PRINT
     )
-    above = wrapped(f"{name}: {heading}" if name else heading, width_in, size_pt=11, most=1)
+    # What the picture rests on is never cut off.
+    left_in = width_in - widest_in(rests_on, 11)
+    above = wrapped(f"{name}: {heading}" if name else heading, left_in, size_pt=11, most=1) + rests_on
     axes.set_title(above, loc="left", fontsize=11, fontweight="bold", pad=20 + 11 * below.count("\n"))
+
+
+def _rests_on(bases: Sequence[str]) -> str:
+    """In few words; the footer has more."""
+    if len(bases) == 1:
+        return "rehearsed on the CPU" if bases[0] == "rehearsed" else bases[0]
+    return ", ".join(f"part {each}" for each in bases) or "no result"
 
 
 def _shown_limits(answer: Answer) -> dict[str, float]:

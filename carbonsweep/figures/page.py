@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from carbonsweep.answer import Answer, Candidate
+from carbonsweep.bench.basis import basis_words
+from carbonsweep.domain import Basis
 
 PALETTE: Final = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#009E73", "#CC79A7")
 """Okabe and Ito, "Color Universal Design" (2008), without yellow, which white paper hides; neighbours in this order
@@ -132,12 +134,19 @@ def footer(answer: Answer) -> str:
 
 
 def basis(answer: Answer) -> str:
-    """Measured or modelled, by which bench and engine."""
+    """Measured, modelled or rehearsed, by which bench and engine."""
     if not drawn(answer):
         return "Neither measured nor modelled: no configuration gave a result."
-    said: dict[tuple[str, ...], str] = {("measured",): "Measured", ("modelled",): "Modelled, not measured"}
     by = sorted({f"{c.measurement.bench} bench, engine {c.record.configuration.engine}" for c in drawn(answer)})
-    return f"{said.get(answer.bases, 'Partly measured, partly modelled')}: {'; '.join(by)}."
+    on: dict[Basis, list[str]] = {}
+    for candidate in drawn(answer):
+        on.setdefault(candidate.measurement.basis, []).append(candidate.record.configuration.gpu)
+    said = {each: basis_words(each, sorted(gpus)) for each, gpus in sorted(on.items())}
+    if len(said) == 1:
+        words = next(iter(said.values()))
+    else:
+        words = ", ".join(f"partly {said[each] if each == 'rehearsed' else each}" for each in said)
+    return f"{words[0].upper()}{words[1:]}: {'; '.join(by)}."
 
 
 def _errors(answer: Answer) -> str:
@@ -152,13 +161,14 @@ def drawn(answer: Answer) -> tuple[Candidate, ...]:
 
 
 def short(candidate: Candidate, answer: Answer) -> str:
-    """Model, GPU and batch; dtype and engine only where the answer has several."""
+    """Model, GPU and batch; dtype, engine and basis only where the answer has several."""
     configuration = candidate.record.configuration
     count = "" if configuration.gpu_count == 1 else f"{configuration.gpu_count}x "
     parts = [f"{configuration.model} on {count}{configuration.gpu}", f"batch {configuration.batch_size}"]
     others = [other.record.configuration for other in drawn(answer)]
     parts += [configuration.dtype] if len({other.dtype for other in others}) > 1 else []
     parts += [configuration.engine] if len({other.engine for other in others}) > 1 else []
+    parts += [candidate.measurement.basis] if len(answer.bases) > 1 else []
     return ", ".join(parts)
 
 
@@ -181,6 +191,11 @@ def digits(value: float, significant: int = 3) -> str:
     return f"{rounded:,.{max(0, significant - 1 - math.floor(math.log10(abs(rounded))))}f}"
 
 
+def widest_in(text: str, size_pt: float) -> float:
+    """Inches no text of this length exceeds: a character of DejaVu Sans is at most 0.62 of its size wide on average."""
+    return len(text) * 0.62 * size_pt / 72
+
+
 def wrapped(text: str, width_in: float, *, size_pt: float, most: int) -> str:
-    """At most `most` lines of `width_in`; a character of DejaVu Sans is 0.62 of its size wide, no text is wider."""
-    return textwrap.fill(text, int(width_in * 72 / (0.62 * size_pt)), max_lines=most, placeholder=" ...")
+    """At most `most` lines of `width_in`."""
+    return textwrap.fill(text, int(width_in / widest_in("m", size_pt)), max_lines=most, placeholder=" ...")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from carbonsweep.bench import Bench
 from carbonsweep.domain import Configuration, Refusal, TrialRecord, record_key
 from carbonsweep.search.order import weights_group
-from carbonsweep.trial import provenance
+from carbonsweep.trial import NOT_RUN, provenance
 from carbonsweep.units import BYTES_PER_GB
 
 
@@ -36,6 +36,7 @@ def implied_record(configuration: Configuration, outcomes: Iterable[TrialRecord]
         configuration=configuration,
         identity=identity,
         provenance=provenance(),
+        cost=NOT_RUN,
         refusal=_implied(smallest),
     )
 

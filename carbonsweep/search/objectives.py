@@ -118,7 +118,8 @@ def study_name(space: Space, question: Question, workload_digest: str, identitie
     region = "" if question.scenario.intensity is None else f"-{question.scenario.intensity.region}"
     names = [objective.name for objective in question.objectives]
     identity = repr((space, names, question.slo, question.scenario, workload_digest, distinct))
-    return f"{'-'.join(names)}{region}-{distinct[0].bench}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    benches = "+".join(sorted({one.bench for one in distinct}))
+    return f"{'-'.join(names)}{region}-{benches}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def worst_excess(excess: Mapping[str, float]) -> float:

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from carbonsweep.bench import Bench
-from carbonsweep.domain import TrialRecord, Workload, record_key
+from carbonsweep.domain import TrialRecord, WorkloadSummary, record_key
 from carbonsweep.search.space import Space
 
 
 def matching_records(
-    records: Iterable[TrialRecord], space: Space, bench: Bench, workload: Workload
+    records: Iterable[TrialRecord], space: Space, bench: Bench, workload: WorkloadSummary
 ) -> Iterator[TrialRecord]:
     """Those of this bench and workload whose configuration is in the space, or would be at another batch size.
 
     A batch size outside the space answers nothing there, but one that does not fit tells of the larger ones.
     """
-    summary, any_batch_size = workload.summary(), space.batch_sizes[0]
+    any_batch_size = space.batch_sizes[0]
     for record in records:
         configuration = record.configuration
         if replace(configuration, batch_size=any_batch_size) not in space:
             continue
-        if record.key == record_key(configuration, summary, bench.identity(configuration)):
+        if record.key == record_key(configuration, workload, bench.identity(configuration)):
             yield record

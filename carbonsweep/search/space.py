@@ -1,10 +1,10 @@
-"""The search space: the product of what the user listed, as configurations."""
+"""The search space: the product of what the user listed, as configurations; on some GPU kinds of fewer choices."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from carbonsweep import facts
@@ -15,8 +15,21 @@ Value = TypeVar("Value", str, int, Dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindChoices:
+    """What one GPU kind is tried with, where that is not everything the axes hold."""
+
+    gpu: str
+    dtypes: tuple[str, ...]
+    engines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Every combination of the axes. Names are canonical fact keys, in the user's order, each once."""
+    """Every combination of the axes. Names are canonical fact keys, in the user's order, each once.
+
+    A GPU kind in `of_kind` has its own dtypes and engines: a measured kind and a modelled one share no engine.
+    Raises ValueError where none of them is on the axes: the kind would be left out in silence.
+    """
 
     models: tuple[str, ...]
     gpus: tuple[str, ...]
@@ -24,16 +37,33 @@ class Space:
     batch_sizes: tuple[int, ...]
     dtypes: tuple[Dtype, ...]
     engines: tuple[str, ...]
+    of_kind: tuple[KindChoices, ...] = ()
+
+    def __post_init__(self) -> None:
+        for each in self.of_kind:
+            if not (self.dtypes_on(each.gpu) and self.engines_on(each.gpu)):
+                raise ValueError(f"{each} has nothing in common with dtypes {self.dtypes} and engines {self.engines}")
 
     @property
     def size(self) -> int:
-        size = 1
-        for choices in self.axes().values():
-            size *= len(choices)
-        return size
+        of_kinds = sum(len(self.dtypes_on(gpu)) * len(self.engines_on(gpu)) for gpu in self.gpus)
+        return len(self.models) * len(self.gpu_counts) * len(self.batch_sizes) * of_kinds
+
+    def dtypes_on(self, gpu: str) -> tuple[Dtype, ...]:
+        """Dtypes a GPU kind is tried with."""
+        own = self._own(gpu)
+        return self.dtypes if own is None else tuple(dtype for dtype in self.dtypes if dtype in own.dtypes)
+
+    def engines_on(self, gpu: str) -> tuple[str, ...]:
+        """Engines a GPU kind is tried with."""
+        own = self._own(gpu)
+        return self.engines if own is None else tuple(engine for engine in self.engines if engine in own.engines)
+
+    def _own(self, gpu: str) -> KindChoices | None:
+        return next((each for each in self.of_kind if each.gpu == gpu), None)
 
     def axes(self) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
-        """Choices by field of `Configuration`; the order is that of the search."""
+        """Choices by field of `Configuration`, those of all GPU kinds together; the order is that of the search."""
         return {
             "model": self.models,
             "gpu": self.gpus,
@@ -45,17 +75,23 @@ class Space:
 
     def configurations(self) -> Iterator[Configuration]:
         """All points, the last axis fastest."""
-        for model, gpu, count, batch_size, dtype, engine in itertools.product(
-            self.models, self.gpus, self.gpu_counts, self.batch_sizes, self.dtypes, self.engines
-        ):
-            yield Configuration(
-                model=model, gpu=gpu, gpu_count=count, batch_size=batch_size, dtype=dtype, engine=engine
-            )
+        for model, gpu in itertools.product(self.models, self.gpus):
+            for count, batch_size, dtype, engine in itertools.product(
+                self.gpu_counts, self.batch_sizes, self.dtypes_on(gpu), self.engines_on(gpu)
+            ):
+                yield Configuration(
+                    model=model, gpu=gpu, gpu_count=count, batch_size=batch_size, dtype=dtype, engine=engine
+                )
 
     def __contains__(self, configuration: object) -> bool:
-        return isinstance(configuration, Configuration) and all(
-            getattr(configuration, field) in choices for field, choices in self.axes().items()
-        )
+        if not isinstance(configuration, Configuration):
+            return False
+        axes = {
+            **self.axes(),
+            "dtype": self.dtypes_on(configuration.gpu),
+            "engine": self.engines_on(configuration.gpu),
+        }
+        return all(getattr(configuration, field) in choices for field, choices in axes.items())
 
 
 def space(
@@ -66,8 +102,9 @@ def space(
     batch_sizes: tuple[int, ...],
     dtypes: tuple[str, ...],
     engines: tuple[str, ...],
+    of_kind: tuple[KindChoices, ...] = (),
 ) -> Space:
-    """A space from what a user typed: names looked up, repetitions dropped.
+    """A space from what a user typed: names looked up, repetitions dropped; `of_kind` as a `benches.Chosen` has it.
 
     Raises UnknownFact for a name no table has, BadInput for an empty axis or a number below 1.
     """
@@ -93,6 +130,7 @@ def space(
         batch_sizes=_each_once(iter(batch_sizes)),
         dtypes=_each_once(_dtype(name) for name in dtypes),
         engines=_each_once(iter(engines)),
+        of_kind=tuple(replace(each, dtypes=_each_once(_dtype(name) for name in each.dtypes)) for each in of_kind),
     )
 
 

@@ -6,34 +6,34 @@ is told complete, infeasible and with a penalty, because a failed state teaches 
 
 from __future__ import annotations
 
-import json
+import itertools
 import random
-import warnings
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, BruteForceSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carbonsweep.domain import Configuration, TrialRecord
-from carbonsweep.errors import StorageFailed
-from carbonsweep.records import is_failure, write_atomically
+from carbonsweep.records import is_failure
+from carbonsweep.search import parameters
 from carbonsweep.search.objectives import Question
 from carbonsweep.search.order import grouped, next_in_order
+from carbonsweep.search.sampling import sampler
 from carbonsweep.search.space import Space
 
-JOURNAL: Final = "study.journal"
 PENALTY: Final = 1e12
 """Loss of a configuration without a measurement: larger than any grams, joules, seconds or tokens/s here."""
 REFUSED: Final = "refused"
 """Constraint of a configuration that does not fit, is not supported, or whose energy nobody knows."""
 ATTEMPTS: Final = 20
 """Suggestions of known points taken from the sampler before a new one is drawn at random."""
+AHEAD: Final = 4
+"""Suggestions that may wait for their GPU kind to be free before the sampler is asked for no more: each was chosen
+without the outcomes that come in meanwhile."""
+HOST: Final = "host"
+"""User attribute of a trial: where it was sent to run."""
 
 
 class Search:
@@ -61,9 +61,11 @@ class Search:
         self._budget = min(trials, space.size)
         self._in_order = grouped(space.configurations()) if loads_weights and trials >= space.size else None
         self._last: Configuration | None = None
-        self._distributions = distributions(space)
         self._random = random.Random(seed)
         self._running: dict[Configuration, optuna.Trial] = {}
+        self._waiting: list[Configuration] = []
+        self._closed: set[Configuration] = set()
+        self.interrupted: list[tuple[Configuration, str | None]] = []
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             study_name=name,
@@ -76,7 +78,7 @@ class Search:
         self._told = {
             configuration
             for t in self.study.trials
-            if (configuration := _finished(t)) in self._known and configuration is not None
+            if (configuration := self._finished(t)) in self._known and configuration is not None
         }
         self.reused = self._tell_known()
         self._close_stale()
@@ -99,20 +101,76 @@ class Search:
     @property
     def remaining(self) -> int:
         """Configurations still to be handed out."""
-        return max(0, self._budget - len(self._told) - len(self._running))
+        possible = min(self._budget, self._space.size - len(self._closed))
+        return max(0, possible - len(self._told) - len(self._running))
 
-    def suggest(self) -> Configuration | None:
-        """The next configuration to run, or None when the budget is handed out."""
-        if not self.remaining:
-            return None
-        for _ in range(0 if self._in_order else ATTEMPTS):
-            if (configuration := self._ask()) is not None:
+    @property
+    def unfinished(self) -> int:
+        """Configurations handed out, or waiting to be, whose outcome is not known yet."""
+        return len(self._running)
+
+    def suggest(self, ready: Callable[[Configuration], bool] = lambda _: True) -> Configuration | None:
+        """The next configuration that is `ready` to run, or None: the budget is handed out, or nothing is ready now.
+
+        A sampler chooses freely, and what it chose waits until it is ready: a GPU that happens to be free does not bend
+        the search. Where every point gets its trial anyway, what is ready goes first.
+        """
+        for waiting in self._waiting:
+            if ready(waiting):
+                self._waiting.remove(waiting)
+                return waiting
+        while self.remaining and len(self._waiting) < AHEAD:
+            configuration = self._next(ready)
+            if configuration is None or ready(configuration):
                 return configuration
-        return self._ask_untried()
+            self._waiting.append(configuration)
+        return None
+
+    def is_known(self, configuration: Configuration) -> bool:
+        """Whether the outcome of a configuration of the space is known, or given up."""
+        return configuration in self._told
+
+    def wished(self) -> list[Configuration]:
+        """What would run next if anything could be had: what waits, else the first untried in order."""
+        untried = () if self._waiting or not self._in_order else (c for c in self._in_order if not self._is_taken(c))
+        return self._waiting or list(itertools.islice(untried, 1))
+
+    def placed(self, configuration: Configuration, host: str) -> None:
+        """Write down where a suggested configuration runs: should the sweep be killed, its record may be there."""
+        self._running[configuration].set_user_attr(HOST, host)
+
+    def again(self, configuration: Configuration) -> None:
+        """The trial died without a record: its configuration waits to be handed out once more."""
+        self._waiting.insert(0, configuration)
+
+    def learn(self, record: TrialRecord) -> None:
+        """Take in a record that was found rather than reported: that of a trial given up, or of an earlier sweep."""
+        if record.configuration in self._waiting:
+            self._waiting.remove(record.configuration)
+        if record.configuration in self._running:
+            self.tell(record)
+        elif not is_failure(record):
+            self._known[record.configuration] = record
+            self.reused += self._tell_known()
+
+    def close(self, closed: Callable[[Configuration], bool]) -> int:
+        """Hand out none of these any more: nothing is left that could run them. Returns how many are untried.
+
+        Those that run now are left to end.
+        """
+        running = self._running.keys() - set(self._waiting)
+        gone = {c for c in self._space.configurations() if closed(c) and c not in self._told and c not in running}
+        for configuration in [c for c in self._waiting if c in gone]:
+            self._waiting.remove(configuration)
+            _tell(self.study, self._running.pop(configuration), state=TrialState.FAIL)
+        self._closed |= gone
+        return len(gone)
 
     def tell(self, record: TrialRecord) -> None:
         """Learn what came of a suggested configuration. A failure stays a failure: nothing is known of the point."""
-        asked = self._running.pop(record.configuration)
+        asked = self._running.pop(record.configuration, None)
+        if asked is None:
+            return  # found in a spool before it was reported
         if is_failure(record):
             _tell(self.study, asked, state=TrialState.FAIL)
         else:
@@ -147,8 +205,8 @@ class Search:
             self.study.add_trial(
                 create_trial(
                     values=values,
-                    params=_params(configuration),
-                    distributions=self._distributions,
+                    params=parameters.params(self._space, configuration),
+                    distributions=parameters.distributions(self._space, configuration),
                     constraints=constraints,
                     user_attrs={"record": record.key, "reused": True},
                 )
@@ -162,28 +220,38 @@ class Search:
         for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self.study, stale._trial_id)
             # Killed while it was asked for, a trial has some parameters only, and the exhaustive sampler breaks on it.
-            for axis, choices in self._space.axes().items():
-                trial.suggest_categorical(axis, choices)
+            configuration = parameters.completed(trial, self._space)
             _tell(self.study, trial, state=TrialState.FAIL)
-            if Configuration(**trial.params) not in self._told:
+            if configuration not in self._told:
                 self.study.enqueue_trial(trial.params)
+                self.interrupted.append((configuration, trial.user_attrs.get(HOST)))
 
-    def _ask_untried(self) -> Configuration | None:
+    def _next(self, ready: Callable[[Configuration], bool]) -> Configuration | None:
+        """A configuration that runs from now on: the sampler's, or where it knows none, an untried one."""
+        for _ in range(0 if self._in_order else ATTEMPTS):
+            if (configuration := self._ask()) is not None:
+                return configuration
+        return self._ask_untried(ready)
+
+    def _ask_untried(self, ready: Callable[[Configuration], bool]) -> Configuration | None:
         """The next in order, or one at random; what an interrupted sweep left in Optuna's queue comes before it."""
+        queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         untried = [c for c in self._in_order or self._space.configurations() if not self._is_taken(c)]
+        if self._in_order and not queued:
+            untried = [c for c in untried if ready(c)]
         if not untried:
             return None
         chosen = next_in_order(untried, self._running, self._last) if self._in_order else self._random.choice(untried)
         while True:
             if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                self.study.enqueue_trial(_params(chosen))
+                self.study.enqueue_trial(parameters.params(self._space, chosen))
             if (configuration := self._ask()) is not None:
                 return configuration
 
     def _ask(self) -> Configuration | None:
         """The sampler's next configuration, now running; None where it is taken already, and told again."""
-        asked = self.study.ask(self._distributions)
-        configuration = Configuration(**asked.params)
+        asked = parameters.ask(self.study, self._space)
+        configuration = parameters.configuration(self._space, asked.params)
         if self._is_taken(configuration):
             self._pass_over(asked, configuration)
             return None
@@ -198,63 +266,12 @@ class Search:
         else:
             self._tell_outcome(asked, record)
 
+    def _finished(self, frozen: FrozenTrial) -> Configuration | None:
+        complete = frozen.state == TrialState.COMPLETE
+        return parameters.configuration(self._space, frozen.params) if complete else None
+
     def _is_taken(self, configuration: Configuration) -> bool:
-        return configuration in self._told or configuration in self._running
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """One categorical per axis, named as in `Configuration`; the same for every trial of a study."""
-    return {axis: CategoricalDistribution(choices) for axis, choices in space.axes().items()}
-
-
-def sampler(space: Space, trials: int, seed: int) -> BaseSampler:
-    """Exhaustive where every point gets its trial, else TPE.
-
-    TPE takes every axis for unordered categories: Optuna 5 dropped the distance function that ordered batch sizes.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if trials >= space.size:
-            return BruteForceSampler(seed=seed)
-        return TPESampler(seed=seed, constant_liar=True)
-
-
-def journal(folder: Path) -> BaseStorage:
-    """The study file of an output folder; optuna-dashboard opens it. Raises StorageFailed.
-
-    A line cut short by a crash would make the file unreadable with the next one written, so everything from the first
-    damaged line on is set aside: what it said is in the records.
-    """
-    path = folder / JOURNAL
-    try:
-        content = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
-    whole = _whole_lines(content)
-    if len(whole) < len(content):
-        write_atomically(folder / f"{JOURNAL}.damaged", content[len(whole) :])
-        write_atomically(path, whole)
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except (KeyError, TypeError, ValueError):
-        # JSON, but nothing Optuna wrote.
-        write_atomically(folder / f"{JOURNAL}.damaged", content)
-        write_atomically(path, b"")
-        return JournalStorage(JournalFileBackend(str(path)))
-
-
-def _whole_lines(content: bytes) -> bytes:
-    """The longest beginning that is lines of JSON objects."""
-    end = 0
-    for line in content.splitlines(keepends=True):
-        try:
-            whole = line.endswith(b"\n") and isinstance(json.loads(line), dict)
-        except (ValueError, RecursionError):
-            whole = False
-        if not whole:
-            break
-        end += len(line)
-    return content[:end]
+        return configuration in self._told or configuration in self._running or configuration in self._closed
 
 
 def told_values(record: TrialRecord, question: Question) -> tuple[list[float], dict[str, float]]:
@@ -262,14 +279,6 @@ def told_values(record: TrialRecord, question: Question) -> tuple[list[float], d
     if record.measurement is None or question.lacks(record) is not None:
         return [o.sign * PENALTY for o in question.objectives], {REFUSED: 1.0}
     return list(question.values(record.measurement)), {REFUSED: 0.0, **question.slo.excess(record.measurement)}
-
-
-def _params(configuration: Configuration) -> dict[str, Any]:
-    return {field: getattr(configuration, field) for field in Configuration.__slots__}
-
-
-def _finished(frozen: FrozenTrial) -> Configuration | None:
-    return Configuration(**frozen.params) if frozen.state == TrialState.COMPLETE else None
 
 
 def _tell(study: optuna.Study, asked: optuna.Trial, **outcome: Any) -> None:

@@ -390,12 +390,14 @@ def test_a_missing_torch_is_bad_input_that_names_the_extra(monkeypatch: pytest.M
         TransformersBench(weights="random").measure(SMOL_ON_CPU, SHORT)
 
 
-def test_an_identity_without_torch_is_bad_input_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_without_torch_has_an_identity_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import PackageNotFoundError
 
+    with_torch = TransformersBench(weights="random").identity(SMOL_ON_CPU)
     monkeypatch.setattr("importlib.metadata.version", raising(PackageNotFoundError("torch")))
-    with pytest.raises(BadInput, match=r"pip install 'carbonsweep\[measure\]'"):
-        TransformersBench(weights="random").identity(SMOL_ON_CPU)
+    without = TransformersBench(weights="random").identity(SMOL_ON_CPU)
+    assert without.engine_version == "transformers not installed, torch not installed"
+    assert replace(without, engine_version=with_torch.engine_version) == with_torch
 
 
 def test_gguf_weights_without_accelerate_are_bad_input_in_one_line_that_names_the_extra(

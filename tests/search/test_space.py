@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from carbonsweep import facts
 from carbonsweep.domain import DTYPE_BYTES
 from carbonsweep.errors import BadInput, UnknownFact
-from carbonsweep.search.space import Space, space
+from carbonsweep.search.space import KindChoices, Space, space
 from tests.conftest import configuration
 
 
@@ -109,3 +110,67 @@ def test_what_is_not_listed_is_not_in_the_space() -> None:
     assert configuration(batch_size=3) not in made()
     assert configuration(engine="healthy") not in made()
     assert "TinyLlama-1.1B" not in made()
+
+
+# ---- kinds with choices of their own ----
+
+T4_MEASURED = KindChoices(gpu="T4", dtypes=("fp16",), engines=("transformers",))
+ADA_MODELLED = KindChoices(gpu="RTX6000Ada", dtypes=("fp16", "fp32"), engines=("paper", "healthy"))
+
+
+def mixed(**changes: Any) -> Space:
+    start: dict[str, Any] = {
+        "dtypes": ("fp16", "fp32"),
+        "engines": ("transformers", "paper", "healthy"),
+        "of_kind": (T4_MEASURED, ADA_MODELLED),
+    }
+    return made(**{**start, **changes})
+
+
+def test_a_kind_is_tried_with_its_own_dtypes_and_engines_only() -> None:
+    whole = mixed()
+    tried = {(c.gpu, c.dtype, c.engine) for c in whole.configurations()}
+    assert tried == {
+        ("T4", "fp16", "transformers"),
+        *(("RTX6000Ada", dtype, engine) for dtype in ("fp16", "fp32") for engine in ("paper", "healthy")),
+    }
+    # 2 models x 3 batch sizes, times 1 on the T4 and 2 x 2 on the other.
+    assert whole.size == len(list(whole.configurations())) == 6 * (1 + 4)
+
+
+def test_what_one_kind_has_is_not_in_the_space_on_another() -> None:
+    whole = mixed()
+    assert all(point in whole for point in whole.configurations())
+    assert configuration(engine="transformers") in whole
+    assert configuration(engine="paper") not in whole
+    assert configuration(engine="transformers", dtype="fp32") not in whole
+    assert configuration(gpu="RTX6000Ada", engine="transformers") not in whole
+    assert configuration(gpu="L4") not in whole
+
+
+def test_a_kind_without_choices_of_its_own_has_all_of_them() -> None:
+    whole = mixed(of_kind=(T4_MEASURED,))
+    assert whole.engines_on("RTX6000Ada") == whole.engines
+    assert whole.dtypes_on("RTX6000Ada") == whole.dtypes
+    assert whole.size == 6 * (1 + 2 * 3)
+
+
+def test_dtypes_of_a_kind_are_looked_up_and_its_choices_keep_the_order_of_the_axis() -> None:
+    whole = mixed(of_kind=(KindChoices(gpu="T4", dtypes=("FP32", "fp16"), engines=("healthy", "paper")),))
+    assert whole.dtypes_on("T4") == ("fp16", "fp32")
+    assert whole.engines_on("T4") == ("paper", "healthy")
+    with pytest.raises(UnknownFact, match="bp16"):
+        mixed(of_kind=(KindChoices(gpu="T4", dtypes=("bp16",), engines=("paper",)),))
+
+
+def test_two_spaces_are_the_same_in_words_only_where_their_kinds_have_the_same_choices() -> None:
+    # The name of a study is made of these words.
+    assert repr(mixed()) == repr(mixed())
+    assert repr(mixed()) != repr(mixed(of_kind=(T4_MEASURED,)))
+    assert hash(mixed()) == hash(mixed())
+
+
+@pytest.mark.parametrize("changes", [{"dtypes": ("bf16",)}, {"engines": ("vllm",)}])
+def test_a_kind_that_would_be_left_out_in_silence_is_an_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"KindChoices.*T4.* has nothing in common with"):
+        mixed(of_kind=(replace(T4_MEASURED, **changes),))

@@ -20,10 +20,11 @@ from carbonsweep import facts
 from carbonsweep.answer import answer
 from carbonsweep.domain import Configuration, Scenario, Slo, TrialRecord
 from carbonsweep.records import is_failure
+from carbonsweep.search.journal import JOURNAL, journal
 from carbonsweep.search.objectives import Question, objectives, worst_excess
 from carbonsweep.search.order import grouped, weights_group
 from carbonsweep.search.space import Space
-from carbonsweep.search.study import JOURNAL, PENALTY, REFUSED, Search, journal
+from carbonsweep.search.study import AHEAD, PENALTY, REFUSED, Search
 from carbonsweep.units import S_PER_YEAR
 from tests.conftest import FAILED, TOO_BIG, measurement, record
 
@@ -476,6 +477,294 @@ def test_a_damaged_journal_is_mended_and_the_search_goes_on(tmp_path: Path, dama
         Configuration(**frozen.params) for frozen in reopened(tmp_path).trials if frozen.state == TrialState.COMPLETE
     }
     assert complete == set(POINTS)  # what the damage took is told again from the records
+
+
+# ---- where not everything can run now ----
+
+
+def on_gpu(*gpus: str) -> Callable[[Configuration], bool]:
+    return lambda configuration: configuration.gpu in gpus
+
+
+def nothing(_: Configuration) -> bool:
+    return False
+
+
+SEED_OF_BOTH_KINDS = 1
+"""Of a search whose first four suggestions are not all of one kind."""
+T4S, ADAS = ([each for each in POINTS if each.gpu == gpu] for gpu in SPACE.gpus)
+
+
+@pytest.mark.parametrize("trials", [12, 8], ids=["exhaustive", "sampled"])
+def test_a_sampler_is_asked_no_further_ahead_than_a_few_and_they_wait_in_its_order(trials: int) -> None:
+    free, bound = search(asking(), trials=trials), search(asking(), trials=trials)
+    chosen = [free.suggest() for _ in range(AHEAD)]
+    assert bound.suggest(nothing) is None
+    asked = len(bound.study.trials)
+    assert bound.suggest(nothing) is None
+    assert len(bound.study.trials) == asked
+    assert bound.wished() == chosen
+    assert (bound.unfinished, bound.remaining) == (AHEAD, trials - AHEAD)
+    # A GPU that happens to be free does not bend the search: what was chosen is what runs.
+    assert [bound.suggest() for _ in range(AHEAD)] == chosen
+
+
+def both_kinds_waiting(storage: BaseStorage | None = None) -> Search:
+    searching = search(asking(), seed=SEED_OF_BOTH_KINDS, storage=storage)
+    searching.suggest(nothing)
+    assert {each.gpu for each in searching.wished()} == set(SPACE.gpus)
+    return searching
+
+
+def test_what_waits_goes_first_once_it_is_ready() -> None:
+    searching = both_kinds_waiting()
+    first = list(searching.wished())
+    waiting_adas = [each for each in first if each in ADAS]
+    assert [searching.suggest(on_gpu("RTX6000Ada")) for _ in waiting_adas] == waiting_adas
+    assert searching.wished() == [each for each in first if each in T4S]
+    before = list(searching.wished())
+    assert [searching.suggest() for _ in before] == before
+
+
+def test_in_order_what_is_ready_goes_first_and_nothing_waits() -> None:
+    searching = search(asking(), loads_weights=True)
+    handed = [searching.suggest(on_gpu("RTX6000Ada")) for _ in ADAS]
+    assert sorted(each for each in handed if each) == sorted(ADAS)
+    assert searching.suggest(on_gpu("RTX6000Ada")) is None
+    assert searching.wished() == [each for each in grouped(POINTS) if each in T4S][:1]
+    assert (searching.unfinished, searching.remaining) == (6, 6)
+    assert searching.suggest() in T4S
+
+
+def test_with_the_budget_handed_out_nothing_is_wished_for() -> None:
+    for loads_weights in (False, True):
+        searching = search(asking(), loads_weights=loads_weights)
+        run(searching)
+        assert searching.wished() == []
+
+
+def test_what_died_goes_first_again_as_the_same_trial() -> None:
+    searching = search(asking())
+    dead, other = searching.suggest(), searching.suggest()
+    assert dead is not None
+    assert other is not None
+    searching.again(dead)
+    assert not searching.is_known(dead)
+    assert (searching.unfinished, searching.remaining) == (2, 10)
+    between = searching.suggest(lambda each: each != dead)
+    assert between not in (None, dead, other)
+    assert searching.wished() == [dead]
+    assert searching.suggest() == dead
+    for each in (dead, other, between):
+        assert each is not None
+        assert not searching.is_known(each)
+        searching.tell(outcome(each))
+        assert searching.is_known(each)
+    run(searching)
+    assert states(searching.study) == [TrialState.COMPLETE] * 12
+
+
+def test_what_waits_again_when_the_sweep_is_killed_is_queued_by_the_next(tmp_path: Path) -> None:
+    first = search(asking(), storage=journal(tmp_path))
+    dead = first.suggest()
+    assert dead is not None
+    first.placed(dead, "one")
+    first.again(dead)
+    second = search(asking(), storage=journal(tmp_path))
+    assert second.interrupted == [(dead, "one")]
+    assert second.suggest() == dead
+
+
+def test_a_killed_sweep_leaves_written_down_where_each_trial_ran(tmp_path: Path) -> None:
+    first = search(asking(), storage=journal(tmp_path))
+    ran = [first.suggest() for _ in range(4)]
+    placed: dict[Configuration, str | None] = {}
+    for configuration, host in zip(ran, ("one", "two", None, "three"), strict=True):
+        assert configuration is not None
+        placed[configuration] = host
+        if host is not None:
+            first.placed(configuration, host)
+    recorded = ran[3]
+    assert recorded is not None  # written before the kill, and not told yet
+    second = search(asking(), storage=journal(tmp_path), records={recorded: outcome(recorded)})
+    assert second.interrupted == [(each, host) for each, host in placed.items() if each != recorded]
+    # Told where it ran before, a trial of the second sweep that is placed nowhere yet is nowhere.
+    again = second.suggest()
+    third = search(asking(), storage=journal(tmp_path), records={recorded: outcome(recorded)})
+    assert (again, None) in third.interrupted
+
+
+# ---- where nothing is left that could run some ----
+
+
+@pytest.mark.parametrize("loads_weights", [False, True])
+def test_what_is_closed_is_handed_out_no_more_and_counted_where_untried(tmp_path: Path, loads_weights: bool) -> None:
+    searching = search(asking(), storage=journal(tmp_path), loads_weights=loads_weights)
+    t4s, adas = list[Configuration](), list[Configuration]()
+    while len(t4s) < 2 and (configuration := searching.suggest()) is not None:
+        (t4s if configuration in T4S else adas).append(configuration)
+    told, running = t4s
+    for each in (told, *adas):
+        searching.tell(outcome(each))
+    # Six T4 points: one is told, one runs and is left to end.
+    assert searching.close(on_gpu("T4")) == 4
+    assert (searching.remaining, searching.unfinished) == (6 - len(adas), 1)
+    assert sorted([*run(searching), *adas]) == sorted(ADAS)
+    assert not searching.is_known(running)
+    searching.tell(outcome(running))
+    assert (searching.remaining, searching.unfinished, searching.suggest()) == (0, 0, None)
+    assert not {TrialState.RUNNING, TrialState.WAITING} & set(states(reopened(tmp_path)))
+
+
+def test_what_waits_is_closed_with_the_rest(tmp_path: Path) -> None:
+    searching = both_kinds_waiting(journal(tmp_path))
+    waiting = len([each for each in searching.wished() if each in T4S])
+    assert searching.close(on_gpu("T4")) == 6
+    assert not set(searching.wished()) & set(T4S)
+    assert states(reopened(tmp_path)).count(TrialState.FAIL) == waiting
+    assert sorted(run(searching)) == sorted(ADAS)
+
+
+def test_a_search_with_everything_closed_is_over() -> None:
+    searching = search(asking())
+    searching.suggest(nothing)
+    assert searching.close(lambda _: True) == 12
+    assert (searching.remaining, searching.unfinished, searching.wished(), searching.suggest()) == (0, 0, [], None)
+
+
+def test_closing_some_of_a_sampled_space_leaves_the_budget_to_the_rest() -> None:
+    searching = search(asking(), trials=8)
+    searching.close(on_gpu("T4"))
+    assert searching.remaining == 6  # of eight trials, six points are left
+    assert sorted(run(searching)) == sorted(ADAS)
+
+
+def test_what_was_closed_is_tried_by_the_next_search(tmp_path: Path) -> None:
+    kept: dict[Configuration, TrialRecord] = {}
+    first = search(asking(), storage=journal(tmp_path))
+    first.close(on_gpu("T4"))
+    run(first, into=kept)
+    assert sorted(run(search(asking(), storage=journal(tmp_path), records=kept))) == sorted(T4S)
+
+
+# ---- records that are found ----
+
+
+def test_a_found_record_of_what_runs_or_waits_is_its_outcome() -> None:
+    searching = search(asking())
+    running = searching.suggest()
+    searching.suggest(nothing)
+    waiting = searching.wished()[0]
+    assert running is not None
+    for each in (running, waiting):
+        searching.learn(outcome(each))
+        assert searching.is_known(each)
+    assert (searching.told, searching.reused) == (2, 0)
+    assert waiting not in searching.wished()
+    searching.tell(outcome(running))  # its supervisor comes back all the same
+    assert searching.told == 2
+    handed = run(searching)
+    assert not {running, waiting} & set(handed)
+    assert states(searching.study) == [TrialState.COMPLETE] * 12
+
+
+def test_a_found_record_nobody_asked_for_is_told_and_not_run(storage: BaseStorage | None) -> None:
+    searching = search(asking(), storage=storage, trials=8)
+    searching.learn(outcome(POINTS[3]))
+    searching.learn(outcome(POINTS[3]))
+    assert (searching.told, searching.reused, searching.remaining) == (1, 1, 7)
+    assert searching.outcomes == {POINTS[3]: outcome(POINTS[3])}
+    assert POINTS[3] not in run(searching)
+
+
+def test_a_found_failure_of_what_runs_or_waits_is_its_end_and_any_other_says_nothing() -> None:
+    searching = search(asking())
+    running = searching.suggest()
+    searching.suggest(nothing)
+    waiting = searching.wished()[0]
+    assert running is not None
+    searching.learn(record(running, FAILED))
+    searching.learn(record(waiting, FAILED))
+    assert (searching.told, states(searching.study).count(TrialState.FAIL)) == (2, 2)
+    untried = next(each for each in POINTS if not searching.is_known(each) and each not in searching.wished())
+    searching.learn(record(untried, FAILED))
+    assert not searching.is_known(untried)
+    assert untried in run(searching)
+
+
+def test_a_found_record_outside_the_space_is_kept_for_what_it_implies() -> None:
+    searching = search(asking())
+    outside = replace(POINTS[0], batch_size=64)
+    searching.learn(record(outside, TOO_BIG))
+    assert (searching.told, searching.remaining) == (0, 12)
+    assert outside in searching.outcomes
+
+
+def test_more_found_records_than_budget_leave_nothing_to_hand_out() -> None:
+    searching = search(asking(), trials=3)
+    running = searching.suggest()
+    assert running is not None
+    for each in [each for each in POINTS if each != running][:5]:
+        searching.learn(outcome(each))
+    assert (searching.remaining, searching.suggest(), searching.unfinished) == (0, None, 1)
+    searching.tell(outcome(running))
+    assert searching.unfinished == 0
+
+
+# ---- in whatever order ----
+
+
+@given(st.sampled_from(["exhaustive", "in order", "sampled"]), st.data())
+@settings(max_examples=30)
+def test_in_whatever_order_things_happen_nothing_runs_twice_and_all_ends(mode: str, data: st.DataObject) -> None:
+    budget = 8 if mode == "sampled" else 12
+    searching = search(asking(), trials=budget, loads_weights=mode == "in order", seed=data.draw(st.integers(0, 3)))
+    flight: list[Configuration] = []
+    handed: set[Configuration] = set()
+    over: set[Configuration] = set()  # told, given up, learned or closed: not to be handed out any more
+
+    def hand_out(ready: Callable[[Configuration], bool]) -> bool:
+        configuration = searching.suggest(ready)
+        if configuration is None:
+            return False
+        assert ready(configuration)
+        assert configuration not in flight
+        assert configuration not in over
+        flight.append(configuration)
+        handed.add(configuration)
+        assert len(handed) <= budget
+        return True
+
+    for _ in range(data.draw(st.integers(0, 40))):
+        deed = data.draw(
+            st.sampled_from(["suggest", "suggest", "suggest", "tell", "again", "abandon", "learn", "close"])
+        )
+        if deed == "suggest":
+            hand_out(on_gpu(*data.draw(st.sets(st.sampled_from(SPACE.gpus)))))
+        elif deed == "learn":
+            learned = data.draw(st.sampled_from(POINTS))
+            searching.learn(data.draw(st.sampled_from([outcome(learned), record(learned, FAILED)])))
+            if searching.is_known(learned):
+                over.add(learned)
+                flight = [each for each in flight if each != learned]
+        elif deed == "close":
+            wish = data.draw(st.sampled_from(POINTS))
+            alike = weights_group(wish)
+            searching.close(lambda each, alike=alike: weights_group(each) == alike)  # type: ignore[misc]
+            over |= {each for each in POINTS if weights_group(each) == alike and each not in flight}
+        elif flight:
+            ending = flight.pop(data.draw(st.integers(0, len(flight) - 1)))
+            if deed == "again":
+                searching.again(ending)
+            else:
+                searching.tell(outcome(ending)) if deed == "tell" else searching.abandon(ending)
+                over.add(ending)
+    while hand_out(lambda _: True):
+        pass
+    for each in flight:
+        searching.tell(outcome(each))
+    assert (searching.remaining, searching.unfinished, searching.suggest()) == (0, 0, None)
+    assert not {TrialState.RUNNING, TrialState.WAITING} & set(states(searching.study))
 
 
 # ---- no answer ever violates a limit ----

@@ -1,0 +1,151 @@
+"""The loop: suggestions of a `Search` become trials of Ray Tune, and what comes of them records.
+
+Tune keeps no state of its own that matters: the record file and the study journal are the truth, so its experiment
+folder is temporary, and an interrupted sweep is continued by the same command.
+"""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from carbonsweep.bench import Bench
+from carbonsweep.cluster.conduct import Conduct, Terms, demands
+from carbonsweep.cluster.nodes import listed, live_nodes
+from carbonsweep.cluster.pool import Pool
+from carbonsweep.cluster.ray_staff import RayStaff
+from carbonsweep.cluster.spools import Spools
+from carbonsweep.cluster.status import Outcome, Watcher
+from carbonsweep.cluster.supervisor import RESOURCES, Supervisor, reason
+from carbonsweep.cluster.worker import Assignment
+from carbonsweep.domain import Workload, WorkloadSummary
+from carbonsweep.errors import BadInput, NothingMeasured, StorageFailed
+from carbonsweep.records import OutputFolder
+from carbonsweep.search.study import Search
+
+RESTARTS: Final = 3
+"""Times in a row that Tune may break without a single trial in between before the sweep gives up."""
+ENDLESS: Final = 10**9
+"""Trials Tune may ask for: how many there are is decided by the search, and one that died is asked for again."""
+
+
+def sweep(
+    *,
+    search: Search,
+    bench: Bench,
+    here: Bench,
+    workload: Callable[[], Workload],
+    summary: WorkloadSummary,
+    out: OutputFolder,
+    watcher: Watcher,
+    terms: Terms,
+) -> Outcome:
+    """Run every trial `search` hands out on the cluster this process is connected to.
+
+    Each record is durable in `out` before the search is told and `watcher` sees it; a batch size larger than one that
+    does not fit gets its record without a trial. `bench` is what workers run, `here` tells its identity from this
+    machine; `workload` is called on the workers' machines, `summary` is of what it must return.
+
+    Raises BadInput for a trial no node has room for, StorageFailed when a record cannot be written, NothingMeasured
+    where workers cannot start, and passes KeyboardInterrupt on after the workers have ended.
+    """
+    nodes = live_nodes()
+    asked = demands(search, here, nodes)
+    for wanted in asked.values():
+        if not wanted.room(nodes.values()):
+            raise BadInput(f"a trial needs {wanted} on one node; there is {listed(nodes.values())}")
+    assignment = Assignment(bench=bench, workload=workload, digest=summary.digest, spool_name=out.spool_name)
+    pool = Pool(RayStaff(assignment), list(asked.values()), most=max(1, search.remaining))
+    spools = Spools(out, time.monotonic)
+    conduct = Conduct(
+        search=search,
+        bench=here,
+        workload=summary,
+        out=out,
+        watcher=watcher,
+        pool=pool,
+        spools=spools,
+        nodes=live_nodes,
+        terms=terms,
+    )
+    try:
+        drive(conduct)
+        for record in spools.gather(live_nodes().values())[0]:
+            conduct.found(record)
+    finally:
+        pool.close()
+    for flaw in sorted(spools.flaws):
+        watcher.notice(flaw)
+    return conduct.outcome
+
+
+def drive(conduct: Conduct) -> None:
+    """Run `conduct` to its end; where Tune breaks, what was on its way is run again by a new one.
+
+    Raises what ended the sweep, NothingMeasured where Tune breaks again and again, and passes KeyboardInterrupt on.
+    """
+    setbacks = 0
+    while not conduct.over:
+        before = conduct.finished
+        try:
+            _run(conduct)
+        except Exception as error:
+            if any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in _chain(error)):
+                raise StorageFailed(f"no space is left for Ray's own files: {error}") from error
+            conduct.recover(f"Ray Tune broke ({reason(error)})")
+            setbacks = 0 if conduct.finished > before else setbacks + 1
+            if setbacks >= RESTARTS:
+                raise NothingMeasured(f"Ray Tune breaks again and again: {reason(error)}") from error
+    if conduct.fatal is not None:
+        raise conduct.fatal
+
+
+def _run(conduct: Conduct) -> None:
+    with tempfile.TemporaryDirectory(prefix="carbonsweep-tune-", ignore_cleanup_errors=True) as scratch:
+        tune.Tuner(
+            tune.with_resources(Supervisor, RESOURCES),
+            tune_config=tune.TuneConfig(search_alg=_Suggestions(conduct), num_samples=ENDLESS, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+
+
+class _Suggestions(Searcher):  # type: ignore[misc]  # ray ships no types
+    """Tune's searcher interface over a `Conduct`."""
+
+    def __init__(self, conduct: Conduct) -> None:
+        super().__init__()
+        self._conduct = conduct
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        asked = self._conduct.next(trial_id)
+        return str(Searcher.FINISHED) if asked is None and self._conduct.over else asked
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._conduct.ended(trial_id, None if error else result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher into the experiment folder; that copy is never read, and a live study has locks."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the journal is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a sweep is continued from its journal, never from Tune's pickle."""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

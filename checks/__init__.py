@@ -1,0 +1,1 @@
+"""Checks against peers, machines and storms, each a command of its own; see the Makefile."""
