@@ -55,6 +55,9 @@ check-vllm: $(VENV)/.test $(VENV)-vllm/.done  ## the server bench against a real
 chaos: $(VENV)/.test  ## storms of kills over sweeps, seeded: nothing finished is lost or runs twice
 	OMP_NUM_THREADS=1 $(BIN)/python -m checks.chaos $(ARGS)
 
+check-cluster: $(VENV)/.test  ## `ray up` over SSH on five hosts made out of this machine, as root; a quarter of an hour
+	OMP_NUM_THREADS=1 $(BIN)/python checks/cluster.py
+
 bench-optimum: $(VENV)/.test $(VENV)-optimum/.done  ## wall time and phases beside optimum-benchmark
 	$(BIN)/python benchmarks/against_optimum_benchmark.py $(ARGS)
 

@@ -209,7 +209,10 @@ class OutputFolder:
 
         Raises StorageFailed.
         """
-        if record.provenance.attempt in self._attempts or not is_better(record, self._records.get(record.key)):
+        attempt = record.provenance.attempt
+        if attempt is not None and attempt in self._attempts:
+            return False
+        if not is_better(record, self._records.get(record.key)):
             return False
         self.append(record)
         return True

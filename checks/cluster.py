@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from carbonsweep.records import read
@@ -37,6 +35,8 @@ from checks.rehearsal import (
 
 BINARIES: Final = Path(sys.executable).parent
 SHIPPED: Final = REPOSITORY / "cluster.yaml"
+PLACEHOLDERS: Final = tuple(f"192.0.2.{number}" for number in (10, 11, 12, 21, 22))
+"""The addresses in it: of the head, and of workers."""
 
 UP_S: Final = 300.0
 JOIN_S: Final = 180.0
@@ -86,18 +86,22 @@ class Check:
     def nodes(self) -> dict[str, dict[str, Any]]:
         """Labels and resources of the nodes that are alive, by host name, as the head sees them."""
         seen = self.machines.head.run(login(f"python -c '{NODES}'"), timeout_s=60)
-        lines = seen.stdout.splitlines()
-        require(seen.returncode == 0 and bool(lines), f"the head does not tell its nodes:\n{seen.stdout[-2000:]}")
-        found: dict[str, dict[str, Any]] = json.loads(lines[-1])
+        told = [line for line in seen.stdout.splitlines() if line.startswith("{")]  # Ray may complain around it
+        require(seen.returncode == 0 and len(told) == 1, f"the head does not tell its nodes:\n{seen.stdout[-2000:]}")
+        found: dict[str, dict[str, Any]] = json.loads(told[0])
         return found
 
     def closed_to_strangers(self) -> None:
-        """Without the token nobody gets in, and the dashboard is to be had on the head alone."""
+        """With the token one gets in and without it nobody, and the dashboard is to be had on the head alone."""
         head = self.machines.head.address
         ask = f"ray status --address {head}:6379"
-        for token in ("RAY_AUTH_MODE=disabled", f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN={'0' * 64}"):
-            done = self.machines.client.shell(f"{token} timeout 60 {ask}", timeout_s=90)
-            require(done.returncode != 0, f"{token.split()[0]}, and `{ask}` answers:\n{done.stdout[-500:]}")
+        token = (self.machines.head.home / ".ray" / "auth_token").read_text(encoding="ascii").strip()
+        keys = {"no token": "RAY_AUTH_MODE=disabled", "a wrong token": f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN={'0' * 64}"}
+        keys["the token"] = f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN={token}"
+        for name, variables in keys.items():
+            done = self.machines.client.shell(f"{variables} timeout 60 {ask}", timeout_s=90)
+            entered = done.returncode == 0
+            require(entered == (name == "the token"), f"with {name}, `{ask}` ended with {done.returncode}")
         reach = "import socket; socket.create_connection(({!r}, 8265), timeout=5)"
         inside = self.machines.head.shell(f'python -c "{reach.format("127.0.0.1")}"', timeout_s=20)
         require(inside.returncode == 0, "the dashboard does not listen on the head")
@@ -135,12 +139,15 @@ def awaited(
 
 
 def written_for(machines: Machines) -> Path:
-    """The shipped cluster.yaml with these machines' addresses, account and key, and nothing else changed."""
-    config = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
-    config["provider"] |= {"head_ip": machines.head.address, "worker_ips": [each.address for each in machines.workers]}
-    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(machines.key)}
+    """The shipped cluster.yaml with these machines' addresses, account and key: what it says to edit, and no more."""
+    edits = dict(zip(PLACEHOLDERS, (machine.address for machine in machines.hosts), strict=True))
+    edits |= {"ssh_user: carbonsweep": "ssh_user: root", "~/.ssh/id_ed25519": str(machines.key)}
+    text = SHIPPED.read_text(encoding="utf-8")
+    for shipped, ours in edits.items():
+        require(text.count(shipped) == 1, f"{SHIPPED.name} has {shipped!r} {text.count(shipped)} times, not once")
+        text = text.replace(shipped, ours)
     path = machines.client.folder / SHIPPED.name
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 

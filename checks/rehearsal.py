@@ -98,10 +98,20 @@ def require_right_places(records: Sequence[TrialRecord], machines: Machines) -> 
     """Each record was made on a host of the kind it is about, and metered by that host's GPU. Raises Falsehood."""
     hosts = {machine.name: machine for machine in machines.workers}
     for record in records:
-        asked, host = record.configuration.gpu, hosts.get(record.provenance.host)
-        require(host is not None and host.kind == asked, f"a trial for {asked} ran on {record.provenance.host}")
+        asked, name = record.configuration.gpu, record.provenance.host
+        require(name in hosts and hosts[name].kind == asked, f"a trial for {asked} ran on {name}")
         require(record.identity.basis == "rehearsed", f"a rehearsal calls itself {record.identity.basis}")
         require(record.measurement is not None, f"{record.configuration} was refused: {record.refusal}")
+        metered = metered_by(record)
+        require(
+            metered == {hosts[name].uuid}, f"a trial on {name}, which has {hosts[name].uuid}, was metered by {metered}"
+        )
+
+
+def metered_by(record: TrialRecord) -> set[str]:
+    """The GPUs, by UUID, whose meter stands behind a record's joules."""
+    evidence = record.measurement.evidence if record.measurement is not None else None
+    return set() if evidence is None else {window.device for window in evidence.windows if window.readings}
 
 
 def spread(records: Sequence[TrialRecord]) -> str:

@@ -96,6 +96,14 @@ def test_a_worker_settles_each_of_its_records_with_its_next_trial_and_only_once(
     assert list(on.disks.lines["one"]) == before
 
 
+def test_no_node_sends_what_was_reported_once_more_at_the_end(on: Scene) -> None:
+    on.run()
+    assert sum(map(len, on.disks.lines.values())) == 2  # each worker's last: no trial came after it to settle it
+    new, found, _ = on.spools.gather(on.nodes.values())
+    assert new == []
+    assert [dict(each.lines) for each in found.values()] == [{}, {}]
+
+
 def test_with_nothing_to_do_a_sweep_is_over_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = {each: record(each, measurement()) for each in POINTS}
     with scene(tmp_path, monkeypatch, known=known) as on:

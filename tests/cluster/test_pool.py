@@ -224,6 +224,17 @@ def test_idle_workers_leave_their_gpus_to_a_demand_that_waits_for_them() -> None
     assert pool.is_free(ADA)  # another kind's GPUs are of no use to it
 
 
+def test_no_more_pairs_are_hired_than_the_gpus_beside_busy_ones_make() -> None:
+    # Of four GPUs one is held: the other three make one pair, though an empty node would have room for two.
+    pool, staff = staffed(nodes := by_id(node("one", gpus=4)), T4, T4_PAIR)
+    busy(pool, T4)
+    pool.want(T4_PAIR)
+    for _ in range(3):
+        pool.tend(nodes)
+    assert staff.hired.count(T4_PAIR) == 1
+    assert pool.is_free(T4_PAIR)
+
+
 def test_a_busy_worker_is_never_driven_out() -> None:
     pool, staff = staffed(nodes := by_id(node("one", gpus=2)), T4, T4_PAIR)
     at_work = busy(pool, T4)

@@ -16,15 +16,23 @@ from tests.running import TIMEOUT_S, environment
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
-import os, sys
+import functools, os, sys
 from pathlib import Path
 from carbonsweep import inputs
 from carbonsweep.bench.roofline import RooflineBench
+from carbonsweep.cluster.conduct import Terms
+from carbonsweep.cluster.connection import connection
+from carbonsweep.cluster.sweep import sweep
 from carbonsweep.errors import StorageFailed
 from carbonsweep.records import OutputFolder
+from carbonsweep.search.journal import journal
 from carbonsweep.search.space import space
-from carbonsweep.search.study import Search, journal
-from carbonsweep.search.sweep import sweep
+from carbonsweep.search.study import Search
+
+class Watcher:
+    def __init__(self, shown): self.advance = shown.append
+    def show_status(self, status): pass
+    def notice(self, line): pass
 
 class Bench(RooflineBench):
     def measure(self, configuration, workload):
@@ -40,9 +48,12 @@ with OutputFolder(Path("out")) as folder:
                     storage=journal(folder.folder))
     {before}
     shown = []
+    made = functools.partial(inputs.workload, prompts=None, output_tokens=8, seed=0)
     try:
-        lost = sweep(search=search, bench=Bench(), workload=inputs.workload(prompts=None, output_tokens=8, seed=0),
-                     out=folder, observe=shown.append)
+        with connection(None):
+            terms = Terms(trial_timeout_s=60, node_grace_s=60)
+            lost = list(sweep(search=search, bench=Bench(), here=Bench(), workload=made, summary=made().summary(),
+                              out=folder, watcher=Watcher(shown), terms=terms).lost)
     except StorageFailed as error:
         print("storage failed:", error)
         sys.exit(4)
@@ -98,18 +109,22 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_was_written(tmp_path: Path) 
 
 
 MEASURING = """
-import json, os, signal, time
+import functools, json, os, signal, time
 from dataclasses import replace
 from pathlib import Path
-import ray
 from carbonsweep import inputs
 from carbonsweep.bench.roofline import RooflineBench
+from carbonsweep.cluster.conduct import Terms
+from carbonsweep.cluster.connection import NAMESPACE
+from carbonsweep.cluster.labels import GPU_LABEL
+from carbonsweep.cluster.sweep import sweep
 from carbonsweep.errors import DoesNotFit
 from carbonsweep.records import OutputFolder
-from carbonsweep.search import sweep as rays
+from carbonsweep.search.journal import journal
 from carbonsweep.search.order import weights_group
 from carbonsweep.search.space import space
-from carbonsweep.search.study import Search, journal
+from carbonsweep.search.study import Search
+import ray
 
 class Bench:
     # Takes the device model's numbers, and loads weights as a measuring bench does: each load and run is a line.
@@ -127,28 +142,30 @@ class Bench:
             raise DoesNotFit(20e9, 16e9)
         return RooflineBench().measure(replace(configuration, batch_size=1), workload)
 
-def connect(address):
-    ray.init(address="local", num_cpus=2, num_gpus={gpus}, include_dashboard=False, log_to_driver=False,
-             logging_level="ERROR")
+ray.init(address="local", namespace=NAMESPACE, labels={{GPU_LABEL: "T4"}}, num_cpus=2, num_gpus={gpus},
+         include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
-def observe(record):
-    shown.append(record)
-    if len(shown) == {interrupt_after}:
-        signal.raise_signal(signal.SIGINT)
+class Watcher:
+    def show_status(self, status): pass
+    def notice(self, line): pass
+    def advance(self, record):
+        shown.append(record)
+        if len(shown) == {interrupt_after}:
+            signal.raise_signal(signal.SIGINT)
 
-rays._connect = connect
 shown = []
 searched = space(models={models}, gpus=("T4",), gpu_counts=(1,), batch_sizes={sizes}, dtypes=("fp16",),
                  engines=("paper",))
 scenario = inputs.scenario(dict(region="QC"), searched.gpus)
 question = inputs.question(objective=("carbon",), slo_ttft=None, slo_tpot=None, slo_latency=None, scenario=scenario)
-workload = inputs.workload(prompts=None, output_tokens=8, seed=0)
+made = functools.partial(inputs.workload, prompts=None, output_tokens=8, seed=0)
 with OutputFolder(Path("out")) as folder:
     known = {{record.configuration: record for record in folder.records.values()}}
     search = Search(space=searched, question=question, name="s", trials=1000, seed=0, known=known,
                     storage=journal(folder.folder), loads_weights=True)
     try:
-        lost = rays.sweep(search=search, bench=Bench(), workload=workload, out=folder, observe=observe)
+        lost = sweep(search=search, bench=Bench(), here=Bench(), workload=made, summary=made().summary(), out=folder,
+                     watcher=Watcher(), terms=Terms(trial_timeout_s=60, node_grace_s=60)).lost
     except KeyboardInterrupt:
         print("interrupted")
     else:

@@ -564,6 +564,15 @@ def test_what_died_goes_first_again_as_the_same_trial() -> None:
     assert states(searching.study) == [TrialState.COMPLETE] * 12
 
 
+def test_what_died_goes_before_what_has_never_run() -> None:
+    searching = search(asking())
+    dead = searching.suggest()
+    assert dead is not None
+    searching.suggest(nothing)
+    searching.again(dead)
+    assert searching.suggest() == dead
+
+
 def test_what_waits_again_when_the_sweep_is_killed_is_queued_by_the_next(tmp_path: Path) -> None:
     first = search(asking(), storage=journal(tmp_path))
     dead = first.suggest()
