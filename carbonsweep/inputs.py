@@ -67,7 +67,7 @@ def workload_elsewhere(workload: Workload, options: dict[str, Any], seed: int) -
         return functools.partial(_given, workload)
     names = ("prompt_format", "template", "output_tokens")
     prompts = Path(options["prompts"])
-    there = str(prompts.resolve()) if prompts.exists() else options["prompts"]
+    there = str(prompts.absolute()) if prompts.exists() else options["prompts"]
     return functools.partial(asked_workload, {"prompts": there, **{name: options[name] for name in names}}, seed)
 
 

@@ -196,6 +196,8 @@ class OutputFolder:
                 while written < len(line):
                     written += file.write(line[written:])
                 os.fsync(file.fileno())
+                if not start:
+                    flush_folder(self.folder)
             except OSError:
                 # A half line would damage the next record as well.
                 with contextlib.suppress(OSError):
@@ -249,14 +251,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(path)
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
 
 
-def _flush_folder(folder: Path) -> None:
-    """A new name is on the disk only once its folder is."""
+def flush_folder(folder: Path) -> None:
+    """Flush a folder to the disk: a new name is on the disk only once its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

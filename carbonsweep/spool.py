@@ -15,7 +15,7 @@ from typing import Final
 
 from carbonsweep.domain import TrialRecord
 from carbonsweep.errors import BadInput, StorageFailed
-from carbonsweep.records import OutputFolder, decode, encode, write_atomically
+from carbonsweep.records import OutputFolder, decode, encode, flush_folder, write_atomically
 
 ROOT_VARIABLE: Final = "CARBONSWEEP_SPOOL"
 """Environment variable that names another folder for the spools of a machine."""
@@ -30,7 +30,10 @@ class Spool:
     def keep(self, record: TrialRecord) -> None:
         """Write `record`, flushed to the disk. Raises StorageFailed."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for parent in self.folder.parents[:2]:  # as new as the folder, the first time
+                    flush_folder(parent)
         except OSError as error:
             raise StorageFailed(f"cannot make {self.folder}: {error.strerror}") from error
         write_atomically(self._path(record.provenance.attempt or "unnamed"), encode(record) + b"\n")

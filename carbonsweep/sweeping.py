@@ -192,9 +192,9 @@ def _say_interrupted(search: Search, hosts: set[str] | None) -> None:
     """How many trials were cut short last time, and how many of them may have finished where nobody can look now."""
     from carbonsweep import terminal
 
-    if search.interrupted:
-        terminal.warn(f"{len(search.interrupted)} trials were running when the last sweep ended: they run again")
-    ran = [host for _, host in search.interrupted if host is not None]
+    ran = [host for _, host in search.interrupted if host is not None]  # the others were chosen, and not sent yet
+    if ran:
+        terminal.warn(f"trials that were running when the last sweep ended, and run again: {len(ran)}")
     away = Counter(host for host in ran if hosts is not None and host not in hosts)
     for host, count in sorted(away.items()):
         terminal.warn(f"{host} is not in the cluster: at most {count} finished measurements are out of reach there")

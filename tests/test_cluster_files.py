@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -24,8 +25,7 @@ def text(file: str) -> str:
 
 
 def config(file: str) -> dict[str, Any]:
-    import yaml
-
+    yaml: Any = importlib.import_module("yaml")  # comes with Ray, and without types
     loaded: dict[str, Any] = yaml.safe_load(text(file))
     return loaded
 
@@ -57,10 +57,9 @@ def test_ray_accepts_the_file(file: str) -> None:
 
 @pytest.mark.parametrize("file", ALL)
 def test_rays_own_validation_would_notice_a_typo(file: str) -> None:
-    import jsonschema
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    with pytest.raises(jsonschema.ValidationError, match="max_wrokers"):
+    with pytest.raises(Exception, match="'max_wrokers' was unexpected"):
         validate_config(prepare_config({**config(file), "max_wrokers": 2}))
 
 

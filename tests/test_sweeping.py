@@ -313,7 +313,7 @@ def test_trials_that_were_running_are_told_and_where_nobody_can_look_at_them(
     monkeypatch.setattr(sweeping, "_gather", lambda folder, place: {"one", "three"})
     sweeping.run(asking(), replace(ALONE, connected=True), out=out, trials=100, seed=0)
     assert capsys.readouterr().err.splitlines() == [
-        "4 trials were running when the last sweep ended: they run again",
+        "trials that were running when the last sweep ended, and run again: 3",
         "two is not in the cluster: at most 2 finished measurements are out of reach there",
     ]
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass, fields
 
 from ray.exceptions import GetTimeoutError, RayError
 
+from carbonsweep import facts
 from carbonsweep.bench import Bench
+from carbonsweep.cluster.demand import SERVER
 from carbonsweep.cluster.nodes import Node
 from carbonsweep.cluster.visits import identities
 from carbonsweep.domain import BenchIdentity, Configuration, Measurement, Workload
 from carbonsweep.errors import BadInput, BenchFailed
+from carbonsweep.search.order import weights_group
 from carbonsweep.search.space import Space
 
 
@@ -25,7 +28,7 @@ class Elsewhere:
     """A bench as it is on the nodes that run it. Measures nothing itself; a model is the same everywhere."""
 
     bench: Bench
-    found: Mapping[Configuration, BenchIdentity]
+    found: Mapping[tuple[str, int, str, str, str], BenchIdentity]
 
     @property
     def name(self) -> str:
@@ -33,8 +36,8 @@ class Elsewhere:
         return self.bench.name
 
     def identity(self, configuration: Configuration) -> BenchIdentity:
-        """As the nodes of its kind say."""
-        return self.found.get(configuration) or self.bench.identity(configuration)
+        """As the nodes of its kind say; it does not depend on the batch size, and not all of them were asked about."""
+        return self.found.get(weights_group(configuration)) or self.bench.identity(configuration)
 
     def measure(self, configuration: Configuration, workload: Workload) -> Measurement:
         """Raises BenchFailed: this stands for a bench of another machine."""
@@ -42,21 +45,32 @@ class Elsewhere:
 
 
 def elsewhere(bench: Bench, space: Space, nodes: Iterable[Node]) -> Elsewhere:
-    """Ask every node of each measured GPU kind. Raises BadInput where two of a kind differ, or one does not answer."""
+    """Ask every node of each measured kind. Raises BadInput where two of a kind differ, or one does not answer.
+
+    What a server does is told by the server, and is the same from everywhere.
+    """
     there = list(nodes)
-    by_kind: dict[str, list[Configuration]] = defaultdict(list)
+    by_kind: dict[str, dict[tuple[str, int, str, str, str], Configuration]] = defaultdict(dict)
     for configuration in space.configurations():
-        if bench.identity(configuration).basis != "modelled":
-            by_kind[configuration.gpu].append(configuration)
-    found: dict[Configuration, BenchIdentity] = {}
-    for kind, configurations in by_kind.items():
-        asked = [node for node in there if node.kind == kind and node.gpus]
+        if bench.name != SERVER and bench.identity(configuration).basis != "modelled":
+            by_kind[configuration.gpu].setdefault(weights_group(configuration), configuration)
+    found: dict[tuple[str, int, str, str, str], BenchIdentity] = {}
+    for kind, one_of_each in by_kind.items():
+        asked, configurations = _of_kind(kind, there), list(one_of_each.values())
         answers = {node: _asked(node, bench, configurations) for node in asked}
         for node in asked[1:]:
             _require_alike(kind, asked[0], node, answers[asked[0]], answers[node])
         if asked:
-            found.update(zip(configurations, answers[asked[0]], strict=True))
+            found.update(zip(one_of_each, answers[asked[0]], strict=True))
     return Elsewhere(bench, found)
+
+
+def _of_kind(kind: str, nodes: list[Node]) -> list[Node]:
+    """Where a trial of this kind may run; the processor is measured where there are most cores."""
+    if kind != facts.CPU:
+        return [node for node in nodes if node.kind == kind and node.gpus]
+    most = max((node.cpus for node in nodes), default=0.0)
+    return [node for node in nodes if node.cpus == most]
 
 
 def _asked(node: Node, bench: Bench, configurations: list[Configuration]) -> list[BenchIdentity]:

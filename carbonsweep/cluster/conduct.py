@@ -15,14 +15,14 @@ from typing import Any, Final
 
 from carbonsweep.bench import Bench
 from carbonsweep.cluster.attendance import Attendance
-from carbonsweep.cluster.demand import Demand, demand
+from carbonsweep.cluster.demand import Demand, demands, devices
 from carbonsweep.cluster.nodes import Node, listed
 from carbonsweep.cluster.pool import Pool
 from carbonsweep.cluster.spools import Spools
 from carbonsweep.cluster.status import Outcome, SweepStatus, Watcher
 from carbonsweep.domain import Configuration, TrialRecord, WorkloadSummary, record_key
 from carbonsweep.errors import BadInput, CarbonsweepError, StorageFailed
-from carbonsweep.records import OutputFolder, decode
+from carbonsweep.records import OutputFolder, decode, is_failure
 from carbonsweep.search.implied import implied_record
 from carbonsweep.search.study import Search
 
@@ -70,13 +70,13 @@ class Conduct:
     finished: int = 0
     _running: dict[str, Running] = field(default_factory=dict)
     _tries: Counter[Configuration] = field(default_factory=Counter)
-    _lost: list[str] = field(default_factory=list)
+    _lost: dict[Configuration, str] = field(default_factory=dict)
+    _attempts: set[str] = field(default_factory=set)
     _looked_s: float = float("-inf")
 
     def __post_init__(self) -> None:
         self._there = there = self.nodes()
-        self._total = self.search.remaining
-        self._demands = demands(self.search, self.bench, there)
+        self._demands = demands(self.search.space, self.bench, there.values())
         self._attendance = Attendance(there, set(self._demands.values()), self.terms.node_grace_s, self.clock)
 
     @property
@@ -88,7 +88,7 @@ class Conduct:
     def outcome(self) -> Outcome:
         """How it ended, so far."""
         return Outcome(
-            lost=tuple(sorted(self._lost)),
+            lost=tuple(sorted(self._lost.values())),
             unreachable=tuple(sorted(self._attendance.unreachable.items())),
             closed=tuple(sorted(self._attendance.closed.items())),
         )
@@ -108,6 +108,14 @@ class Conduct:
         """Every trial on its way is lost: the loop that ran them broke."""
         for trial_id in list(self._running):
             self.ended(trial_id, {"lost": reason})
+
+    def gather(self) -> None:
+        """Merge what the nodes still hold, now that nothing runs any more, and let them forget what is durable here."""
+        new, answered, _ = self.spools.gather(self.nodes().values())
+        for record in new:
+            self.found(record)
+        for node in answered:
+            self._attendance.read(node.host)
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         """Tune would swallow an exception raised in its callbacks: the first is kept, and the sweep ends with it."""
@@ -138,6 +146,7 @@ class Conduct:
 
     def _placed(self, trial_id: str, configuration: Configuration) -> dict[str, Any]:
         attempt = uuid.uuid4().hex
+        self._attempts.add(attempt)
         worker = self.pool.take(self._demand(configuration), configuration, attempt)
         assert worker.home is not None, "an idle worker has answered"
         self.search.placed(configuration, worker.home.host)
@@ -162,7 +171,7 @@ class Conduct:
         if "record" not in result:
             self._died(running, str(result.get("lost", "no result")))
             return
-        record = decode(result["record"])
+        record = _decoded(result["record"], running)
         self._require_same(record, running)
         self.pool.release(running.worker, settled=running.attempt)
         if result.get("unspooled"):
@@ -180,19 +189,27 @@ class Conduct:
             self._attendance.went_with(running.host)
             self._again(running, reason)
         else:
-            self.spools.look(where, functools.partial(self._again, running, reason))
+            again = functools.partial(self._again, running, reason)
+            self.spools.look(where, again, functools.partial(self._unread, running, again))
+
+    def _unread(self, running: Running, again: Callable[[], None]) -> None:
+        """The node went, or does not answer: what the worker may have finished there is out of reach."""
+        if not self.search.is_known(running.configuration):
+            self._attendance.went_with(running.host)
+        again()
 
     def _again(self, running: Running, reason: str) -> None:
         configuration = running.configuration
         if self.search.is_known(configuration):
             return
-        self._tries[configuration] += 1
+        if running.node_id in self.nodes():  # a trial is not to blame for a node that went
+            self._tries[configuration] += 1
         if self._tries[configuration] < TRIES and not self._attendance.is_closed(self._demand(configuration)):
             self.watcher.notice(f"{configuration} on {running.host}: {reason}; it will run again")
             self.search.again(configuration)
         else:
             self.watcher.notice(f"{configuration} on {running.host}: {reason}; left for the next sweep")
-            self._lost.append(reason)
+            self._lost[configuration] = reason
             self.search.abandon(configuration)
 
     def _keep(self, record: TrialRecord) -> None:
@@ -205,12 +222,16 @@ class Conduct:
 
     def found(self, record: TrialRecord) -> None:
         """A record from a spool, durable here by now, that nobody reported."""
-        if record.configuration in self.search.space and record.key == self._key(record.configuration):
-            before = self.search.told
-            self.search.learn(record)
-            if self.search.told > before:
-                self.finished += 1
-                self.watcher.advance(record)
+        configuration = record.configuration
+        if configuration not in self.search.space or record.key != self._key(configuration):
+            return
+        if is_failure(record) and record.provenance.attempt not in self._attempts:
+            return  # an earlier sweep's, which says nothing about this one's trial
+        before = self.search.told
+        self.search.learn(record)
+        if self._lost.pop(configuration, None) is not None or self.search.told > before:
+            self.finished += 1
+            self.watcher.advance(record)
 
     def _key(self, configuration: Configuration) -> str:
         return record_key(configuration, self.workload, self.bench.identity(configuration))
@@ -235,7 +256,7 @@ class Conduct:
         for line in change.notices:
             self.watcher.notice(line)
         for node in change.joined:
-            self.spools.look(node, functools.partial(self._attendance.read, node.host))
+            self.spools.look(node, functools.partial(self._attendance.read, node.host), lambda: None)
         for gone in change.closed:
             self._close(gone, there)
         self.spools.poll(there, self.found)
@@ -245,8 +266,9 @@ class Conduct:
     def _close(self, gone: Demand, there: Mapping[str, Node]) -> None:
         untried = self.search.close(lambda configuration: self._demand(configuration) == gone)
         self._attendance.close(gone, untried)
-        self._total -= untried
-        self.watcher.notice(f"no node with {gone} is left ({listed(there.values())}): {untried} configurations untried")
+        if untried:
+            left = listed(there.values())
+            self.watcher.notice(f"no node with {gone} is left ({left}): {untried} configurations untried")
 
     def _status(self, there: Mapping[str, Node]) -> SweepStatus:
         busy = [worker.demand.gpus for worker in self.pool.workers if worker.attempt is not None]
@@ -259,20 +281,13 @@ class Conduct:
             running=len(self._running),
             starting=sum(worker.home is None for worker in self.pool.workers),
             lost=len(self._lost),
-            total=self._total,
+            total=self.finished + self.search.remaining + self.search.unfinished + len(self._lost),
             longest=None if longest is None else (longest.configuration, longest.host, self.clock() - longest.since_s),
         )
 
 
-def devices(configuration: Configuration) -> tuple[str, int]:
-    """What a trial asks of a cluster depends on these alone."""
-    return configuration.gpu, configuration.gpu_count
-
-
-def demands(search: Search, bench: Bench, nodes: Mapping[str, Node]) -> dict[tuple[str, int], Demand]:
-    """What is asked for each choice of GPUs, in the order of the space."""
-    one_each = {
-        devices(configuration): configuration for configuration in reversed(list(search.space.configurations()))
-    }
-    there = list(nodes.values())
-    return {choice: demand(one_each[choice], bench, there) for choice in reversed(one_each)}
+def _decoded(line: str, running: Running) -> TrialRecord:
+    try:
+        return decode(line)
+    except ValueError as error:
+        raise BadInput(f"{running.host} sent what is no record ({error}): install one version everywhere") from error

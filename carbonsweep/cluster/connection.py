@@ -16,6 +16,7 @@ from carbonsweep.errors import BadInput
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # the new reporter prints tables even at verbose 0
+    "RAY_worker_niceness": "0",  # Ray's workers have the lowest claim to the processor, and ours measure
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; without it every start prints a warning
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 45 kB of csv, json and tensorboard a trial that nobody reads
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: finished trials are on disk already

@@ -10,6 +10,7 @@ from carbonsweep import facts
 from carbonsweep.bench import Bench
 from carbonsweep.cluster.nodes import Node
 from carbonsweep.domain import Configuration
+from carbonsweep.search.space import Space
 
 SERVER: Final = "server"
 """Name of the bench whose GPUs are not the trial's."""
@@ -44,6 +45,20 @@ class Demand:
         by_gpus = node.gpus // self.gpus if self.gpus else None
         by_cpus = int(node.cpus / self.cpus)
         return by_cpus if by_gpus is None else min(by_gpus, by_cpus)
+
+
+def devices(configuration: Configuration) -> tuple[str, int]:
+    """What a trial asks of a cluster depends on these alone."""
+    return configuration.gpu, configuration.gpu_count
+
+
+def demands(space: Space, bench: Bench, nodes: Iterable[Node]) -> dict[tuple[str, int], Demand]:
+    """What is asked for each choice of GPUs, in the order of the space."""
+    one_each: dict[tuple[str, int], Configuration] = {}
+    for configuration in space.configurations():
+        one_each.setdefault(devices(configuration), configuration)
+    there = list(nodes)
+    return {choice: demand(one, bench, there) for choice, one in one_each.items()}
 
 
 def demand(configuration: Configuration, bench: Bench, nodes: Iterable[Node]) -> Demand:

@@ -16,7 +16,8 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from carbonsweep.bench import Bench
-from carbonsweep.cluster.conduct import Conduct, Terms, demands
+from carbonsweep.cluster.conduct import Conduct, Terms
+from carbonsweep.cluster.demand import demands
 from carbonsweep.cluster.nodes import listed, live_nodes
 from carbonsweep.cluster.pool import Pool
 from carbonsweep.cluster.ray_staff import RayStaff
@@ -56,7 +57,7 @@ def sweep(
     where workers cannot start, and passes KeyboardInterrupt on after the workers have ended.
     """
     nodes = live_nodes()
-    asked = demands(search, here, nodes)
+    asked = demands(search.space, here, nodes.values())
     for wanted in asked.values():
         if not wanted.room(nodes.values()):
             raise BadInput(f"a trial needs {wanted} on one node; there is {listed(nodes.values())}")
@@ -76,8 +77,7 @@ def sweep(
     )
     try:
         drive(conduct)
-        for record in spools.gather(live_nodes().values())[0]:
-            conduct.found(record)
+        conduct.gather()
     finally:
         pool.close()
     for flaw in sorted(spools.flaws):

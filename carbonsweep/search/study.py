@@ -133,7 +133,7 @@ class Search:
     def wished(self) -> list[Configuration]:
         """What would run next if anything could be had: what waits, else the first untried in order."""
         untried = () if self._waiting or not self._in_order else (c for c in self._in_order if not self._is_taken(c))
-        return self._waiting or list(itertools.islice(untried, 1))
+        return list(self._waiting) or list(itertools.islice(untried, 1))
 
     def placed(self, configuration: Configuration, host: str) -> None:
         """Write down where a suggested configuration runs: should the sweep be killed, its record may be there."""
@@ -152,6 +152,7 @@ class Search:
         elif not is_failure(record):
             self._known[record.configuration] = record
             self.reused += self._tell_known()
+            self._closed -= self._told
 
     def close(self, closed: Callable[[Configuration], bool]) -> int:
         """Hand out none of these any more: nothing is left that could run them. Returns how many are untried.

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from carbonsweep.cluster.conduct import LOOK_S, Conduct, Terms, demands
+from carbonsweep.cluster.conduct import LOOK_S, Conduct, Terms
+from carbonsweep.cluster.demand import demands
 from carbonsweep.cluster.nodes import Node
 from carbonsweep.cluster.pool import Pool
 from carbonsweep.cluster.spools import Spools
@@ -134,7 +135,7 @@ class Scene:
         )
         self.staff = Staff(self.nodes)
         self.told = Told(out.folder)
-        asked = list(demands(self.search, bench, self.nodes).values())
+        asked = list(demands(self.search.space, bench, self.nodes.values()).values())
         self.pool = Pool(self.staff, asked, max(1, self.search.remaining))
         self.spools = Spools(out, self.clock)
         self.conduct = Conduct(

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from carbonsweep.cluster.conduct import TRIES, demands
+from carbonsweep.cluster.conduct import TRIES
+from carbonsweep.cluster.demand import demands
 from carbonsweep.cluster.pool import BROKEN_STARTS
 from carbonsweep.cluster.visits import PATIENCE_S
 from carbonsweep.domain import Configuration, record_key
@@ -161,7 +162,7 @@ def test_two_gpu_counts_share_the_gpus_of_a_kind_and_all_is_run(
 
 
 def test_what_is_asked_follows_the_order_of_the_space(on: Scene) -> None:
-    assert list(demands(on.search, Saying(), on.nodes)) == [("T4", 1), ("RTX6000Ada", 1)]
+    assert list(demands(on.search.space, Saying(), on.nodes.values())) == [("T4", 1), ("RTX6000Ada", 1)]
 
 
 # ---- what need not be tried ----
