@@ -127,11 +127,19 @@ def stock(folder: Path, kinds: tuple[str, ...]) -> Timing:
         )
 
     search = OptunaSearch(space={"batch_size": sizes}, metric="carbon", mode="min", seed=0)
-    tune.Tuner(
+    done = tune.Tuner(
         tune.with_resources(_Stock, requests),
         tune_config=tune.TuneConfig(search_alg=ConcurrencyLimiter(search, AT_ONCE), num_samples=STOCK_TRIALS),
-        run_config=tune.RunConfig(storage_path=str(folder), name="stock", verbose=0, callbacks=[Came()]),
+        run_config=tune.RunConfig(
+            storage_path=str(folder),
+            name="stock",
+            verbose=0,
+            callbacks=[Came()],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
     ).fit()
+    if done.errors:
+        raise SystemExit(f"the stock Tuner failed: {done.errors[0]}")
     return timing
 
 

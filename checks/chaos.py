@@ -206,11 +206,13 @@ def storm(folder: Path, seed: int, kills: int) -> None:
         kills=kills,
     )
     judged(sampled, sampled.rage(), 210)
+    sampled.raylets.end()
     _require(sum(sampled.counts.values()) >= kills, "the sweep ended before the storm did")
     print("(b) every one of 220 configurations")
     whole = ("--sizes", "110", "--trials", "220")
     every = Storm(folder=folder / "b", raylets=_cluster(folder / "b"), arguments=(*SPACE, *whole), rng=rng, kills=kills)
     stormed = judged(every, every.rage(), 220)
+    every.raylets.end()
     _require(sum(every.counts.values()) >= kills, "the sweep ended before the storm did")
     quiet = Storm(folder=folder / "c", raylets=_cluster(folder / "c"), arguments=(*SPACE, *whole), rng=rng, kills=0)
     took_s = quiet.rage()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,18 @@ def starts(file: str) -> dict[str, str]:
 def flags(command: str) -> dict[str, str]:
     """--name=value of the `ray start` in a command."""
     words = shlex.split(command[command.index("ray start") :])
-    return dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--") and "=" in word)
+    return dict(
+        word.removeprefix("--").rstrip(";").split("=", 1) for word in words if word.startswith("--") and "=" in word
+    )
+
+
+def run_with(folder: Path, command: str, **programs: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+    """A command of the file by a shell, as Ray runs it, with scripts in place of programs; `folder` is its home."""
+    for name, lines in programs.items():
+        (folder / name).write_text("\n".join(["#!/bin/sh", *lines]) + "\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    variables = {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(folder), "RAY_HEAD_IP": "10.0.0.1"}
+    return subprocess.run(["bash", "-c", f"({command})"], env=variables, timeout=20, check=False)
 
 
 @pytest.mark.parametrize("file", ALL)
@@ -94,7 +107,7 @@ def test_a_clouds_machines_carry_kinds_of_the_fact_table(file: str, kinds: set[s
 @pytest.mark.parametrize("file", ALL)
 def test_every_node_starts_with_the_label_of_the_probe_or_not_at_all(file: str) -> None:
     for start in starts(file).values():
-        assert start.startswith("label=$(python -m carbonsweep.node) && ")
+        assert start.startswith("label=$(python -m carbonsweep.node) || exit 1; ")
         assert flags(start)["labels"] == "$label"
         assert "num-gpus" not in flags(start)  # Ray counts them, by the same NVML
 
@@ -102,7 +115,7 @@ def test_every_node_starts_with_the_label_of_the_probe_or_not_at_all(file: str) 
 @pytest.mark.parametrize("file", ALL)
 def test_every_node_asks_for_the_token_and_no_secret_is_in_the_file(file: str) -> None:
     for start in starts(file).values():
-        assert " RAY_AUTH_MODE=token " in start
+        assert re.search(r" export RAY_AUTH_MODE=token [^;]*; ", start)
     found = config(file)
     assert any("ray get-auth-token --generate > /dev/null" in command for command in found["head_setup_commands"])
     assert found["cluster_synced_files"] == ["~/.ray/auth_token"]
@@ -132,15 +145,46 @@ def test_the_dashboard_listens_on_the_heads_loopback_and_ports_are_those_the_com
 
 
 def test_on_premises_the_first_autoscaler_is_chosen_in_the_file_and_in_clouds_the_second() -> None:
-    assert " RAY_enable_autoscaler_v2=0 " in starts(ON_PREMISES)["head"]
+    assert re.search(r" export [^;]* RAY_enable_autoscaler_v2=0 [^;]*; ", starts(ON_PREMISES)["head"])
     for file in CLOUDS:
         assert "RAY_enable_autoscaler_v2" not in starts(file)["head"]  # `ray up` sets 1 by itself
+
+
+@pytest.mark.parametrize(("failures", "code", "calls"), [(0, 0, 1), (2, 0, 3), (3, 1, 3)])
+@pytest.mark.parametrize("file", ALL)
+@pytest.mark.parametrize("role", ["head", "worker"])
+def test_a_start_that_fails_is_tried_three_times_and_a_failure_is_no_success(
+    tmp_path: Path, file: str, role: str, failures: int, code: int, calls: int
+) -> None:
+    note = tmp_path / "calls"
+    ray = (
+        '[ "$1" = stop ] && exit',
+        f'echo "$RAY_AUTH_MODE $*" >> {note}',
+        f"[ $(wc -l < {note}) -gt {failures} ]",
+    )
+    (tmp_path / "ray_bootstrap_config.yaml").write_text('{"provider": {"head_ip": "10.0.0.1"}}', encoding="utf-8")
+    done = run_with(tmp_path, starts(file)[role], ray=ray, python=("echo carbonsweep/gpu=T4",))
+    lines = note.read_text(encoding="utf-8").splitlines()
+    assert (done.returncode, len(lines)) == (code, calls)
+    assert all(line.startswith("token start ") and "--labels=carbonsweep/gpu=T4 " in line for line in lines)
+    expected = "--address=10.0.0.1:6379 " if role == "worker" else "--head "
+    assert all(expected in line for line in lines)
+    if (file, role) == (ON_PREMISES, "head"):
+        assert all("--node-ip-address=10.0.0.1 " in line for line in lines)
+
+
+@pytest.mark.parametrize("file", ALL)
+def test_no_node_starts_without_a_label(tmp_path: Path, file: str) -> None:
+    for start in starts(file).values():
+        done = run_with(tmp_path, start, ray=("touch $HOME/started",), python=("exit 1",))
+        assert done.returncode == 1
+    assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize("file", ALL)
 def test_a_worker_without_its_head_ends_itself(file: str) -> None:
     start = starts(file)["worker"]
-    assert " RAY_gcs_rpc_server_reconnect_timeout_s=30 " in start
+    assert re.search(r" export [^;]* RAY_gcs_rpc_server_reconnect_timeout_s=30; ", start)
     assert flags(start)["include-log-monitor"] == "false"
 
 

@@ -81,6 +81,10 @@ class Raylets:
             num_cpus=cpus, num_gpus=gpus, labels={GPU_LABEL: kind, "name": name}, env_vars=own | dict(env or {})
         )
 
+    def end(self) -> None:
+        """All of it."""
+        self._cluster.shutdown()
+
     @property
     def names(self) -> list[str]:
         """Of the nodes that are there."""
