@@ -194,6 +194,7 @@ def measured(folder: Path) -> list[str]:
         for name, kinds in (("one kind", ("T4",)), ("two kinds in turn", ("T4", "RTX6000Ada"))):
             plain, own = stock(folder / f"stock {name}", kinds), ours(folder / f"ours {name}", kinds, OUR_TRIALS)
             ratio = own.per_s / plain.per_s
+            print(f"{name}: stock {plain.per_s:.2f}/s, ours {own.per_s:.1f}/s", file=sys.stderr, flush=True)
             lines.append(f"| {name} | {plain.per_s:.2f} | {own.per_s:.1f} | {ratio:.0f} | {MARKS[name]:g} |")
             lines_after = _start_lines(plain, own)
         many = ours(folder / "many", ("T4", "RTX6000Ada"), MANY_TRIALS)

@@ -9,12 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+from carbonsweep.domain import TrialRecord
+from carbonsweep.records import decode
+
 TIMEOUT_S = 240
 
 
 def environment(home: Path) -> dict[str, str]:
-    """This environment, with `home` as HOME (Ray keeps a token there) and without a cluster or telemetry setting."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_", "CARBONSWEEP_"))}
+    """This environment, with `home` as HOME (there are Ray's token and our spools), without a cluster setting."""
+    foreign = ("RAY_", "TUNE_", "CARBONSWEEP_", "XDG_STATE_HOME")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     return {**kept, "HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default", "COLUMNS": "200"}
 
 
@@ -54,6 +58,12 @@ def interrupt_after(records: int, *arguments: str, home: Path, out: Path) -> sub
 def line_count(path: Path) -> int:
     """Finished lines of a file, 0 where there is none."""
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def spooled(home: Path) -> list[TrialRecord]:
+    """Finished records that workers under this `home` keep."""
+    files = sorted((home / ".local" / "state" / "carbonsweep" / "spool").glob("*/*.json"))
+    return [decode(file.read_bytes()) for file in files]
 
 
 def assert_one_line_error(process: subprocess.CompletedProcess[str], code: int, *words: str) -> None:

@@ -157,6 +157,15 @@ def test_a_large_workload_is_read_there_by_its_absolute_path_and_is_the_same(
     assert there == workload
 
 
+def test_a_large_prompt_file_behind_a_link_is_the_same_workload_there(tmp_path: Path) -> None:
+    # A workload is named after its file as it was given: a link to v3.txt is no v3.txt.
+    large_file(tmp_path).rename(tmp_path / "v3.txt")
+    link = tmp_path / "prompts.txt"
+    link.symlink_to(tmp_path / "v3.txt")
+    workload = inputs.asked_workload(given(link), 0)
+    assert inputs.workload_elsewhere(workload, given(link), 0)() == workload
+
+
 def test_another_file_at_the_same_path_shows_in_the_digest(tmp_path: Path) -> None:
     file = large_file(tmp_path)
     workload = inputs.asked_workload(given(file), 3)

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carbonsweep import records
 from carbonsweep.domain import (
     BenchIdentity,
     Configuration,
@@ -422,6 +423,16 @@ def test_of_two_attempts_at_one_configuration_the_first_result_stays(tmp_path: P
         assert dict(out.records) == {A.key: attempted(A, "two"), B.key: attempted(B, "five")}
 
 
+def test_records_without_an_attempt_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    # What need not be tried has none.
+    assert A.provenance.attempt is B.provenance.attempt is None
+    with OutputFolder(tmp_path) as out:
+        assert [out.merge(A), out.merge(B)] == [True, True]
+    with OutputFolder(tmp_path) as again:
+        assert [again.merge(A), again.merge(B)] == [False, False]
+    assert read(tmp_path) == ([A, B], [])
+
+
 def test_a_record_that_could_not_be_merged_can_be_merged_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with OutputFolder(tmp_path) as out:
         with monkeypatch.context() as patch:
@@ -629,17 +640,38 @@ def test_damage_that_cannot_be_set_aside_stays_where_it_is(tmp_path: Path, monke
 
 
 def test_every_record_is_on_the_disk_before_anybody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[bytes] = []
+    synced: list[bytes | str] = []
     real = os.fsync
 
     def seen(descriptor: int) -> None:
         real(descriptor)
-        synced.append((tmp_path / RECORDS).read_bytes())
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append("folder" if path == tmp_path else path.read_bytes())
 
     with OutputFolder(tmp_path) as out:
         monkeypatch.setattr(os, "fsync", seen)
         out.append(A)
-        assert synced == [encode(A) + b"\n"]
+        # The bytes, and with the first record the name of its file too: without it a power cut takes both.
+        first = encode(A) + b"\n"
+        assert synced == [first, "folder"]
+        out.append(B)
+        assert synced[2:] == [first + encode(B) + b"\n"]
+
+
+def test_a_first_record_whose_name_does_not_reach_the_disk_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with OutputFolder(tmp_path) as out:
+        with monkeypatch.context() as patch:
+            patch.setattr(records, "flush_folder", refuse)
+            with pytest.raises(StorageFailed, match=r"cannot write .*records\.jsonl: Input/output error"):
+                out.append(A)
+        assert read(tmp_path) == ([], [])
+        out.append(B)
+    assert read(tmp_path) == ([B], [])
 
 
 # ---- whole or not at all ----

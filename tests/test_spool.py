@@ -67,17 +67,33 @@ def test_an_attempt_kept_twice_is_there_once_and_two_attempts_at_one_configurati
 def test_a_record_is_on_the_disk_with_its_name_before_keep_returns(
     there: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[str] = []
+    synced: list[str | Path] = []
     real = os.fsync
 
     def seen(descriptor: int) -> None:
         real(descriptor)
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        synced.append("folder" if path == there.folder else path.read_bytes().decode())
+        synced.append(path if path.is_dir() else path.read_bytes().decode())
 
     monkeypatch.setattr(os, "fsync", seen)
     there.keep(A)
-    assert synced == [encode(A).decode() + "\n", "folder"]  # the bytes, then the name
+    # A new spool's own name and its parent's; then the bytes of the record, then its name.
+    spools = there.folder.parent
+    assert synced == [spools, spools.parent, encode(A).decode() + "\n", there.folder]
+    synced.clear()
+    there.keep(B)
+    assert synced == [encode(B).decode() + "\n", there.folder]
+
+
+def test_a_spool_whose_name_does_not_reach_the_disk_refuses_the_record(
+    there: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageFailed, match=r"^cannot make .*: Input/output error$"):
+        there.keep(A)
 
 
 def test_a_full_disk_refuses_the_record_and_leaves_what_is_there_whole(there: Spool, limit_file_size: Any) -> None:

@@ -93,6 +93,11 @@ class Conduct:
             closed=tuple(sorted(self._attendance.closed.items())),
         )
 
+    @property
+    def starting(self) -> bool:
+        """Whether workers that were hired have not answered yet."""
+        return any(worker.home is None for worker in self.pool.workers)
+
     def next(self, trial_id: str) -> dict[str, Any] | None:
         """What a supervisor is asked to do (see `supervisor.supervised`); None where nothing can run now."""
         asked: dict[str, Any] | None = self._guarded(lambda: self._next(trial_id))

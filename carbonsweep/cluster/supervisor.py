@@ -7,16 +7,20 @@ kills an actor (`ray/air/execution/_internal/actor_manager.py`, 2.60).
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import time
+from typing import Any, Final
 
 import ray
 from ray import tune
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayError
+from ray.experimental import internal_kv
 
 from carbonsweep.cluster.connection import HEAD, NAMESPACE
 from carbonsweep.cluster.worker import Report
 from carbonsweep.domain import Configuration
 
+MEETING_S: Final = 30.0
 RESOURCES = tune.PlacementGroupFactory([{HEAD: 0.001}])
 
 
@@ -25,6 +29,8 @@ class Supervisor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
 
     def setup(self, config: dict[str, Any]) -> None:
         self._asked = config
+        if "meeting" in config:
+            _meet(*config["meeting"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._asked = new_config
@@ -32,6 +38,14 @@ class Supervisor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
 
     def step(self) -> dict[str, Any]:
         return {**supervised(self._asked), "done": True}
+
+
+def _meet(name: str, count: int) -> None:
+    """Wait until `count` supervisors have come to the meeting of this name; not for ever, as one may have died."""
+    until_s = time.monotonic() + MEETING_S
+    internal_kv._internal_kv_put(f"{name}-{os.getpid()}", b"", namespace=NAMESPACE.encode())
+    while len(internal_kv._internal_kv_list(name, namespace=NAMESPACE.encode())) < count and time.monotonic() < until_s:
+        time.sleep(0.02)
 
 
 def supervised(asked: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ from carbonsweep.search.study import Search
 
 RESTARTS: Final = 3
 """Times in a row that Tune may break without a single trial in between before the sweep gives up."""
+OPENING_S: Final = 5.0
+"""A worker that is ready for its first trial waits no longer than this for the others."""
 ENDLESS: Final = 10**9
 """Trials Tune may ask for: how many there are is decided by the search, and one that died is asked for again."""
 
@@ -121,18 +124,51 @@ def _run(conduct: Conduct) -> None:
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]  # ray ships no types
-    """Tune's searcher interface over a `Conduct`."""
+    """Tune's searcher interface over a `Conduct`.
+
+    The first trials are handed out together, and their supervisors wait for each other: Tune gives the actor of a trial
+    that ends to one whose own is still starting, and kills that (`tune_controller.py`, 2.60), so that with short trials
+    it would never get beyond one actor.
+    """
 
     def __init__(self, conduct: Conduct) -> None:
         super().__init__()
         self._conduct = conduct
+        self._ids: dict[str, str] = {}
+        self._held: list[tuple[str, dict[str, Any]]] = []
+        self._held_since_s: float | None = None
+        self._open = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        asked = self._conduct.next(trial_id)
-        return str(Searcher.FINISHED) if asked is None and self._conduct.over else asked
+        if not self._open:
+            self._gather_first()
+        elif not self._held:
+            self._take()
+        if self._open and self._held:
+            self._ids[trial_id], asked = self._held.pop(0)
+            return asked
+        return str(Searcher.FINISHED) if self._conduct.over else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._conduct.ended(trial_id, None if error else result)
+        self._conduct.ended(self._ids.pop(trial_id, trial_id), None if error else result)
+
+    def _gather_first(self) -> None:
+        """Hold what can run, until all workers have answered or the first has waited for long enough."""
+        while self._take():
+            self._held_since_s = self._held_since_s or time.monotonic()
+        waited_s = 0.0 if self._held_since_s is None else time.monotonic() - self._held_since_s
+        if self._held and (not self._conduct.starting or waited_s > OPENING_S):
+            meeting = uuid.uuid4().hex
+            for _, asked in self._held:
+                asked["meeting"] = (meeting, len(self._held))
+            self._open = True
+
+    def _take(self) -> bool:
+        own = uuid.uuid4().hex
+        asked = self._conduct.next(own)
+        if asked is not None:
+            self._held.append((own, asked))
+        return asked is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the experiment folder; that copy is never read, and a live study has locks."""

@@ -40,8 +40,8 @@ class Search:
     """One study: hands out configurations nobody has evaluated, at most `trials` in all, and learns from records.
 
     `known` holds the reusable record of each configuration that has one: inside the space it is told at once and counts
-    as a trial. `storage` None keeps the study in memory. `loads_weights` says that changing the model costs time: where
-    every point gets its trial anyway, they are then handed out in the order of `order`, and the sampler is not asked.
+    as a trial. `storage` None keeps the study in memory. Where every point gets its trial anyway, no sampler is asked;
+    `loads_weights` says that changing the model costs time, and they are then handed out in the order of `order`.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Search:
         self._space, self._question = space, question
         self._known = dict(known)
         self._budget = min(trials, space.size)
-        self._in_order = grouped(space.configurations()) if loads_weights and trials >= space.size else None
+        self._all = _whole(space, loads_weights) if trials >= space.size else None
+        self._ordered = loads_weights
         self._last: Configuration | None = None
         self._random = random.Random(seed)
         self._running: dict[Configuration, optuna.Trial] = {}
@@ -132,7 +133,7 @@ class Search:
 
     def wished(self) -> list[Configuration]:
         """What would run next if anything could be had: what waits, else the first untried in order."""
-        untried = () if self._waiting or not self._in_order else (c for c in self._in_order if not self._is_taken(c))
+        untried = () if self._waiting or not self._all else (c for c in self._all if not self._is_taken(c))
         return list(self._waiting) or list(itertools.islice(untried, 1))
 
     def placed(self, configuration: Configuration, host: str) -> None:
@@ -229,7 +230,7 @@ class Search:
 
     def _next(self, ready: Callable[[Configuration], bool]) -> Configuration | None:
         """A configuration that runs from now on: the sampler's, or where it knows none, an untried one."""
-        for _ in range(0 if self._in_order else ATTEMPTS):
+        for _ in range(0 if self._all else ATTEMPTS):
             if (configuration := self._ask()) is not None:
                 return configuration
         return self._ask_untried(ready)
@@ -237,12 +238,13 @@ class Search:
     def _ask_untried(self, ready: Callable[[Configuration], bool]) -> Configuration | None:
         """The next in order, or one at random; what an interrupted sweep left in Optuna's queue comes before it."""
         queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        untried = [c for c in self._in_order or self._space.configurations() if not self._is_taken(c)]
-        if self._in_order and not queued:
+        untried = [c for c in self._all or self._space.configurations() if not self._is_taken(c)]
+        if self._all and not queued:
             untried = [c for c in untried if ready(c)]
         if not untried:
             return None
-        chosen = next_in_order(untried, self._running, self._last) if self._in_order else self._random.choice(untried)
+        ordered = self._all is not None and self._ordered
+        chosen = next_in_order(untried, self._running, self._last) if ordered else self._random.choice(untried)
         while True:
             if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
                 self.study.enqueue_trial(parameters.params(self._space, chosen))
@@ -273,6 +275,11 @@ class Search:
 
     def _is_taken(self, configuration: Configuration) -> bool:
         return configuration in self._told or configuration in self._running or configuration in self._closed
+
+
+def _whole(space: Space, ordered: bool) -> list[Configuration]:
+    """Every configuration, in the order of `order` where that saves time."""
+    return grouped(space.configurations()) if ordered else list(space.configurations())
 
 
 def told_values(record: TrialRecord, question: Question) -> tuple[list[float], dict[str, float]]:

@@ -74,9 +74,48 @@ def test_a_measured_configuration_is_what_its_nodes_say_and_a_modelled_one_what_
 
 def test_every_node_of_a_kind_is_asked_about_that_kind_and_nothing_else(nodes: Nodes) -> None:
     elsewhere(Mixed(), SPACE, [ONE, TWO, ADA, HEAD, replace(node("bare"), gpus=0)])
-    # Two batch sizes each; a node without GPUs cannot say what they are.
-    assert sorted(set(nodes.asked)) == [("one", "T4"), ("three", "RTX6000Ada"), ("two", "T4")]
-    assert len(nodes.asked) == 6
+    # Once for both batch sizes; a node without GPUs cannot say what they are.
+    assert sorted(nodes.asked) == [("one", "T4"), ("three", "RTX6000Ada"), ("two", "T4")]
+
+
+def test_one_configuration_stands_for_all_batch_sizes_of_its_weights(nodes: Nodes) -> None:
+    # On a hub, each question may look for a model's weights.
+    space = replace(
+        SPACE, gpus=("T4",), models=("TinyLlama-1.1B", "LLaMA-7B"), dtypes=("fp16", "fp32"), batch_sizes=(1, 2, 4, 8)
+    )
+    seen = elsewhere(Mixed(), space, [ONE])
+    assert len(nodes.asked) == 4  # two models in two dtypes
+    assert {seen.identity(each).device for each in space.configurations()} == {"NVIDIA T4"}
+
+
+def test_a_batch_size_outside_the_space_is_what_the_others_are(nodes: Nodes) -> None:
+    # A record from an earlier, larger sweep is known by its key, and implies what does not fit.
+    seen = elsewhere(Mixed(), SPACE, [ONE])
+    assert 512 not in SPACE.batch_sizes
+    assert seen.identity(configuration(batch_size=512)).device == "NVIDIA T4"
+
+
+def test_a_server_says_itself_what_it_is_and_no_node_is_asked(nodes: Nodes) -> None:
+    seen = elsewhere(Mixed(name="server"), SPACE, [ONE, TWO, ADA, HEAD])
+    assert nodes.asked == []
+    assert seen.identity(configuration(batch_size=1)) == Mixed().identity(configuration(batch_size=1))
+
+
+def test_the_processor_is_asked_of_the_nodes_with_most_cores_where_it_is_measured(nodes: Nodes) -> None:
+    large, as_large = node("large", None, cpus=32.0), node("as large", "T4", cpus=32.0)
+    nodes.says = {each.host: {"device": "EPYC 7763"} for each in (large, as_large)}
+    seen = elsewhere(Mixed(), replace(SPACE, gpus=("CPU",)), [ONE, large, HEAD, as_large])
+    assert [host for host, _ in nodes.asked] == ["large", "as large"]
+    assert seen.identity(configuration(gpu="CPU", batch_size=1)).device == "EPYC 7763"
+
+
+def test_two_processors_that_differ_are_refused_where_both_may_measure(nodes: Nodes) -> None:
+    alike = [node("first", None, cpus=32.0), node("second", None, cpus=32.0)]
+    nodes.says = {"first": {"device": "EPYC 7763"}, "second": {"device": "EPYC 9654"}}
+    with pytest.raises(BadInput, match=r"^CPU on first and on second differ \(device: 'EPYC 7763' and 'EPYC 9654'\)"):
+        elsewhere(Mixed(), replace(SPACE, gpus=("CPU",)), alike)
+    # A smaller one measures nothing.
+    elsewhere(Mixed(), replace(SPACE, gpus=("CPU",)), [alike[0], replace(alike[1], cpus=16.0)])
 
 
 def test_each_configuration_gets_the_answer_about_itself(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,9 @@ from carbonsweep.cluster.conduct import TRIES
 from carbonsweep.cluster.demand import demands
 from carbonsweep.cluster.pool import BROKEN_STARTS
 from carbonsweep.cluster.visits import PATIENCE_S
-from carbonsweep.domain import Configuration, record_key
+from carbonsweep.domain import Configuration, TrialRecord, record_key
 from carbonsweep.errors import BadInput, NothingMeasured, StorageFailed
-from carbonsweep.records import OutputFolder
+from carbonsweep.records import SCHEMA, OutputFolder, encode
 from tests.cluster.scene import ADA, ONE, SPACE, TERMS, Saying, Scene, scene
 from tests.cluster.staff import T4, node
 from tests.conftest import FAILED, SHORT, TOO_BIG, configuration, identity, measurement, record
@@ -182,6 +182,18 @@ def test_a_batch_that_does_not_fit_spares_the_larger_one(tmp_path: Path, monkeyp
         assert on.conduct.finished == 2
 
 
+def test_every_configuration_that_need_not_be_tried_has_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # None of them has an attempt, which must not make the second look like the first come again.
+    space = replace(SPACE, gpus=("T4",), batch_sizes=(1, 2, 4, 8))
+    with scene(tmp_path, monkeypatch, space=space, nodes=[ONE], loads_weights=True) as on:
+        on.finish(on.begin_one(), TOO_BIG)
+        assert on.ask() is None
+        assert on.conduct.over
+        assert sorted(each.configuration for each in on.written) == sorted(space.configurations())
+
+
 # ---- when something dies ----
 
 
@@ -311,6 +323,49 @@ def test_a_configuration_that_kills_its_worker_every_time_is_left_for_the_next_s
     assert on.told.status[-1].lost == 1
 
 
+@pytest.mark.parametrize("noticed", ["by its supervisor", "when its spool is looked at"])
+def test_a_configuration_whose_node_goes_again_and_again_does_not_use_up_its_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noticed: str
+) -> None:
+    # Spot instances come and go; that says nothing about the configuration.
+    with scene(tmp_path, monkeypatch, nodes=[ONE], space=replace(SPACE, gpus=("T4",)), trials=1) as on:
+        there, asked = ONE, on.begin_one()
+        for _ in range(TRIES + 1):
+            if noticed == "by its supervisor":
+                on.cut_off(there)
+                on.lose(asked, "its node died")
+            else:
+                on.disks.silent.add("one")
+                on.lose(asked, "its worker died")
+                on.ask()
+                on.cut_off(there)
+            on.ask()
+            (there,) = on.bring_back(there)
+            again = on.begin_one()
+            assert (again.configuration, again.host) == (asked.configuration, "one")
+            asked = again
+        made = on.finish(asked)
+        assert on.written == [made]
+        assert on.conduct.outcome.complete
+
+
+def test_deaths_on_a_node_that_stays_count_whatever_happened_to_other_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scene(tmp_path, monkeypatch, nodes=[ONE], space=replace(SPACE, gpus=("T4",)), trials=1) as on:
+        gone = on.begin_one()
+        on.cut_off(ONE)
+        on.lose(gone, "its node died")
+        on.ask()
+        on.bring_back(ONE)
+        for death in range(1, TRIES + 1):
+            assert not on.conduct.over
+            on.lose(on.begin_one(), f"death {death}")
+            on.ask()
+        assert on.conduct.over
+        assert on.conduct.outcome.lost == (f"death {TRIES}",)
+
+
 def test_two_ends_of_one_trial_are_one_and_a_stranger_is_none(on: Scene) -> None:
     trial = on.begin_one()
     made = on.finish(trial)
@@ -414,6 +469,126 @@ def test_what_a_node_finished_before_it_went_is_found_when_it_is_back(on: Scene)
     assert Counter(trial.configuration for trial in on.begun)[gone.configuration] == 1
 
 
+def test_a_node_that_goes_while_its_spool_is_looked_at_holds_a_record_out_of_reach(on: Scene) -> None:
+    dead = on.begin_one("T4")
+    on.measure(dead)
+    on.disks.silent.add("one")
+    on.lose(dead)  # the worker died with its node, whose death nobody has noticed yet
+    on.ask()
+    before = on.conduct.outcome
+    assert before.unreachable == ()
+    on.cut_off(ONE)
+    on.ask()
+    assert on.conduct.outcome.unreachable == (("one", 1),)
+
+
+def test_a_node_that_is_back_is_read_only_once_it_has_answered(on: Scene) -> None:
+    dead = on.begin_one("T4")
+    on.measure(dead)
+    on.cut_off(ONE)
+    on.lose(dead, "its node died")
+    on.ask()
+    (again,) = on.bring_back(ONE)
+    on.disks.silent.add("one")
+    on.ask()
+    on.cut_off(again)  # gone before it answered
+    on.ask()
+    assert on.conduct.outcome.unreachable == (("one", 1),)
+
+
+def test_a_configuration_given_up_whose_record_is_found_after_all_is_not_lost(on: Scene) -> None:
+    dead = on.begin_one("T4")
+    first = on.measure(dead)
+    on.cut_off(ONE)
+    on.lose(dead, "its node died")
+    on.nodes[TWO.node_id] = TWO
+    for _ in range(TRIES):
+        on.lose(on.begin_again(dead.configuration))
+        on.ask()
+    before = on.conduct.outcome
+    assert before.lost == ("its worker died",)
+    on.bring_back(ONE)
+    on.run()
+    assert first in on.written
+    assert on.conduct.outcome.lost == ()
+    assert_all_recorded_once(on)
+
+
+def test_a_kind_that_goes_when_all_its_trials_are_done_is_no_news(on: Scene) -> None:
+    for _ in range(3):
+        on.finish(on.begin_one("T4"))
+    on.cut_off(ONE)
+    on.ask()
+    on.clock.pass_by(TERMS.node_grace_s)
+    on.ask()
+    assert on.told.notices == ["node one (1 T4) is gone; nothing ran there"]
+    on.run()
+    assert_all_recorded_once(on)
+
+
+# ---- what the nodes still hold at the end ----
+
+
+def given_up_with_its_node(on: Scene) -> TrialRecord:
+    """A sweep that is over: one T4 record was finished on a node that went, and the kind was given up."""
+    gone = on.begin_one("T4")
+    made = on.measure(gone)
+    on.cut_off(ONE)
+    on.lose(gone, "its node died")
+    on.begin()
+    on.clock.pass_by(TERMS.node_grace_s)
+    on.run()
+    assert made not in on.written
+    assert on.conduct.outcome.unreachable == (("one", 1),)
+    return made
+
+
+def test_a_record_gathered_at_the_end_counts_and_its_node_is_out_of_reach_no_more(on: Scene) -> None:
+    made = given_up_with_its_node(on)
+    finished = on.conduct.finished
+    on.bring_back(ONE)
+    on.conduct.gather()
+    assert made in on.written
+    assert on.conduct.finished == finished + 1
+    assert on.told.records[-1] == made
+    assert on.conduct.outcome.unreachable == ()
+    assert on.disks.lines["one"] == {}  # durable here: the node need not keep it
+
+
+def test_a_node_that_does_not_answer_at_the_end_stays_out_of_reach(on: Scene) -> None:
+    made = given_up_with_its_node(on)
+    on.bring_back(ONE)
+    on.disks.silent.add("one")
+    on.conduct.gather()
+    assert made not in on.written
+    assert on.conduct.outcome.unreachable == (("one", 1),)
+    assert list(on.disks.lines["one"].values()) == [encode(made)]
+
+
+def test_a_configuration_given_up_whose_record_is_gathered_at_the_end_is_not_lost(on: Scene) -> None:
+    late = on.begin_one("T4")
+    made = on.measure(late)
+    on.cut_off(ONE)
+    on.begin()
+    on.clock.pass_by(TERMS.node_grace_s)
+    on.begin()
+    on.lose(late, "its node died")  # the kind is closed by now
+    on.run()
+    before = on.conduct.outcome
+    assert before.lost == ("its node died",)
+    on.bring_back(ONE)
+    on.conduct.gather()
+    assert made in on.written
+    assert on.conduct.outcome.lost == ()
+    assert on.told.records[-1] == made
+
+
+def test_what_was_reported_is_not_counted_again_at_the_end(on: Scene) -> None:
+    on.run()
+    on.conduct.gather()
+    assert_all_recorded_once(on)
+
+
 # ---- what ends a sweep ----
 
 
@@ -480,6 +655,18 @@ def test_a_record_of_something_else_ends_the_sweep_naming_what_was_measured_and_
     assert on.written == []
 
 
+def test_a_report_that_this_version_cannot_read_ends_the_sweep_naming_the_node(on: Scene) -> None:
+    trial = on.begin_one("T4")
+    newer = encode(on.record(trial)).replace(b'"schema":1', f'"schema":{SCHEMA + 1}'.encode())
+    on.conduct.ended(trial.id, {"record": newer.decode(), "unspooled": None})
+    assert isinstance(on.conduct.fatal, BadInput)
+    assert str(on.conduct.fatal) == (
+        "one sent what is no record (schema 2 is newer than 1, the newest this version reads): "
+        "install one version everywhere"
+    )
+    assert on.written == []
+
+
 def test_a_node_that_cannot_keep_records_is_named_and_the_record_counts(on: Scene) -> None:
     trial = on.begin_one()
     made = on.record(trial)
@@ -531,6 +718,30 @@ def test_a_found_record_of_this_question_is_a_trial_that_need_not_run(on: Scene)
     assert point not in {each.configuration for each in on.begun}
 
 
+def test_a_failure_of_an_earlier_sweep_on_a_node_that_joins_says_nothing_about_a_trial_of_this_one(on: Scene) -> None:
+    trial = on.begin_one("T4")
+    old = on.record(trial, FAILED)
+    old = replace(old, provenance=replace(old.provenance, attempt="earlier"))
+    on.disks.keep("two", "earlier", encode(old))
+    on.nodes[TWO.node_id] = TWO
+    on.begin()
+    assert old in on.written
+    assert on.told.records == []
+    made = on.finish(trial)
+    assert made in on.told.records
+    assert not any(frozen.state == TrialState.FAIL for frozen in on.search.study.trials)
+
+
+def test_a_failure_of_this_sweep_in_a_spool_is_the_end_of_its_trial(on: Scene) -> None:
+    dead = on.begin_one("T4")
+    made = on.measure(dead, FAILED)
+    on.lose(dead)
+    on.run()
+    assert made in on.written
+    assert Counter(trial.configuration for trial in on.begun)[dead.configuration] == 1
+    assert_all_recorded_once(on)
+
+
 # ---- what a person sees ----
 
 
@@ -549,6 +760,22 @@ def test_the_status_counts_what_there_is(tmp_path: Path, monkeypatch: pytest.Mon
         assert now.longest is not None
         assert now.longest[:2] == (trials[0].configuration, trials[0].host)
         assert now.longest[2] >= 30.0
+
+
+def test_the_total_of_a_sampled_sweep_is_never_less_than_what_is_done_and_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten trials of eighty points: the closed T4 has more untried points than the whole budget.
+    space = replace(SPACE, batch_sizes=tuple(range(1, 41)))
+    with scene(tmp_path, monkeypatch, space=space, trials=10) as on:
+        on.begin()
+        on.cut_off(ONE)
+        on.begin()
+        on.clock.pass_by(TERMS.node_grace_s)
+        on.ask()
+        assert on.conduct.outcome.closed[0][1] > 10
+        assert on.told.status[-1].total == on.conduct.finished + on.search.remaining + on.search.unfinished
+        assert 0 < on.told.status[-1].total <= 10
 
 
 def test_gpus_of_a_kind_the_sweep_does_not_use_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

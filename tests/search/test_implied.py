@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.domain import Refusal, record_key
+from carbonsweep.evidence import TrialCost
 from carbonsweep.records import OutputFolder, decode, encode
 from carbonsweep.search.implied import implied_record
+from carbonsweep.trial import NOT_RUN
 from tests.conftest import FAILED, SHORT, configuration, measurement, record
 
 BENCH = RooflineBench()
@@ -37,6 +40,16 @@ def test_its_key_is_that_of_the_trial_it_replaces() -> None:
     assert implied.identity == BENCH.identity(where)
     assert implied.workload == SHORT.summary()
     assert decode(encode(implied)) == implied
+
+
+def test_what_need_not_be_tried_costs_nothing() -> None:
+    # Copied from the trial it rests on, a minute would be counted once for every larger batch.
+    cost = TrialCost(duration_s=60.0, energy_j=900.0, source="nvml")
+    tried = replace(record(configuration(batch_size=16), FULL), cost=cost)
+    implied = implied_record(configuration(batch_size=64), [tried], BENCH)
+    assert implied is not None
+    assert implied.cost == NOT_RUN
+    assert (NOT_RUN.duration_s, NOT_RUN.energy_j) == (0.0, 0.0)
 
 
 def test_unknown_bytes_stay_unknown() -> None:
