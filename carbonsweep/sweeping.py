@@ -207,7 +207,7 @@ def _say_outcome(outcome: Outcome) -> None:
         why = ", ".join(sorted(set(outcome.lost)))
         terminal.warn(f"{len(outcome.lost)} trials ended without a result ({why}); run it again to retry them")
     for host, count in outcome.unreachable:
-        terminal.warn(f"{host} went with {count} trials: at most {count} finished measurements are lost with it")
+        terminal.warn(f"{host} went with trials running: at most {count} finished measurements are out of reach")
     for what, count in outcome.closed:
         terminal.warn(f"no node with {what} was left, {count} configurations are untried: run it again with one")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from carbonsweep import facts, options
+from carbonsweep import options
 from carbonsweep.errors import BadInput
 from carbonsweep.measuring import measuring_bench, measuring_options, placement_options
 from carbonsweep.units import S_PER_MIN
@@ -169,6 +169,8 @@ def _awaited(given: Mapping[str, Any]) -> tuple[str, ...]:
     """GPU kinds that must have a node: those asked for by name, unless they are modelled, or a server has them."""
     if given["gpus"] is None or given["bench"] in ("roofline", "server") or given["model_missing"]:
         return ()
+    from carbonsweep import facts
+
     return tuple(kind for kind in map(facts.device_key, given["gpus"]) if kind != facts.CPU)
 
 

@@ -248,7 +248,7 @@ def test_what_became_of_trials_without_a_record_is_said_and_the_answer_is_not_co
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "3 trials ended without a result (hung: no result within 60 s, its worker died); run it again to retry them",
-        "one went with 2 trials: at most 2 finished measurements are lost with it",
+        "one went with trials running: at most 2 finished measurements are out of reach",
         "no node with 1 T4 and 1 CPU was left, 3 configurations are untried: run it again with one",
     ]
     assert answered(out)["complete"] is False

@@ -119,8 +119,9 @@ class Conduct:
         new, answered, _ = self.spools.gather(self.nodes().values())
         for record in new:
             self.found(record)
-        for node in answered:
-            self._attendance.read(node.host)
+        for node, found in answered.items():
+            if found.flaw is None:  # else its records are still out of reach
+                self._attendance.read(node.host)
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         """Tune would swallow an exception raised in its callbacks: the first is kept, and the sweep ends with it."""

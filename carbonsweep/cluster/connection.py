@@ -69,11 +69,11 @@ def _require_listener(address: str) -> None:
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if not (host and port.isdigit()) or "/" in host:
+    if not (host and port.isdecimal()) or "/" in host:
         raise BadInput(f"--address {address!r} is neither auto nor HOST:PORT")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: a name no resolver can encode
         raise BadInput(f"--address {address}: no Ray cluster answers there ({error})") from error
 
 

@@ -543,6 +543,15 @@ def given_up_with_its_node(on: Scene) -> TrialRecord:
     return made
 
 
+def test_a_node_whose_spool_cannot_be_read_at_the_end_stays_out_of_reach(on: Scene) -> None:
+    made = given_up_with_its_node(on)
+    on.bring_back(ONE)
+    on.disks.flaws["one"] = "cannot read the spool: permission denied"
+    on.conduct.gather()
+    assert made not in on.written
+    assert on.conduct.outcome.unreachable == (("one", 1),)
+
+
 def test_a_record_gathered_at_the_end_counts_and_its_node_is_out_of_reach_no_more(on: Scene) -> None:
     made = given_up_with_its_node(on)
     finished = on.conduct.finished

@@ -40,7 +40,7 @@ def test_an_address_nobody_listens_on_is_refused_with_the_reason(listener: socke
         _require_listener(free)
 
 
-@pytest.mark.parametrize("address", ["nowhere.invalid:6379", "[::1]:1", "a b:1"])
+@pytest.mark.parametrize("address", ["nowhere.invalid:6379", "[::1]:1", "a b:1", "x" * 64 + ":1", "a..b:1"])
 def test_a_host_nobody_knows_is_refused_in_one_line(address: str) -> None:
     with pytest.raises(BadInput, match="no Ray cluster answers there") as refused:
         _require_listener(address)
@@ -48,7 +48,8 @@ def test_a_host_nobody_knows_is_refused_in_one_line(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "nowhere", ":6379", "127.0.0.1:", "127.0.0.1:port", "127.0.0.1:-1", "ray://127.0.0.1:1", "local"]
+    "address",
+    ["", "nowhere", ":6379", "127.0.0.1:", "127.0.0.1:port", "host:²", "127.0.0.1:-1", "ray://127.0.0.1:1", "local"],
 )
 def test_what_is_no_host_and_port_is_refused_saying_what_would_be(address: str) -> None:
     with pytest.raises(BadInput) as refused:
