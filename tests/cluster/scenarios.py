@@ -10,9 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,12 @@ def placement() -> dict[str, Any]:
     raylets, said = Raylets(HERE), list[str]()
     raylets.join("t4", "T4", gpus=2, cpus=2)
     raylets.join("plain", cpus=4)
-    with connection(raylets.address):
-        threading.Timer(2.0, raylets.join, ("ada", "RTX6000Ada", 1)).start()
-        there = kinds(await_kinds({"T4", "RTX6000Ada"}, 120.0, said.append).values())
+    # The node is started here, not in the thread: its processes end with the thread that started them.
+    with connection(raylets.address), ThreadPoolExecutor(1) as waiting:
+        found = waiting.submit(await_kinds, {"T4", "RTX6000Ada"}, 120.0, said.append)
+        eventually(lambda: said)
+        raylets.join("ada", "RTX6000Ada", gpus=1)
+        there = kinds(found.result().values())
     return seen(waited=said, there=there, **Driver(raylets.address, "--sizes", "8").end())
 
 
@@ -123,10 +126,11 @@ def command(raylets: Raylets, *arguments: str) -> dict[str, Any]:
     return {"code": done.returncode, "errors": done.stderr, "output": done.stdout}
 
 
-def _working() -> int | None:
-    """A process that has begun a trial and not finished it."""
+def _working(kind: str = "") -> int | None:
+    """A process that has begun a trial, of this kind if one is named, and not finished it."""
     ended = {(note.kind, note.batch_size) for note in finished()}
-    return next((note.pid for note in reversed(begun()) if (note.kind, note.batch_size) not in ended), None)
+    open_calls = [note for note in begun() if (note.kind, note.batch_size) not in ended and kind in ("", note.kind)]
+    return open_calls[-1].pid if open_calls else None
 
 
 def raylet_dies() -> dict[str, Any]:
@@ -145,6 +149,7 @@ def last_node_dies() -> dict[str, Any]:
     arguments = ("--sizes", "6", "--trial-s", "0.4", "--grace-s", "3")
     driver = Driver(raylets.address, *arguments)
     eventually(lambda: sum(note.kind == "RTX6000Ada" for note in finished()) >= 2)
+    eventually(partial(_working, "RTX6000Ada"))
     raylets.kill_node("ada")
     first = driver.end()
     records = line_count(OUT / RECORDS)
