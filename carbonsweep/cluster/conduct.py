@@ -19,7 +19,7 @@ from carbonsweep.cluster.demand import Demand, demands, devices
 from carbonsweep.cluster.nodes import Node, listed
 from carbonsweep.cluster.pool import Pool
 from carbonsweep.cluster.spools import Spools
-from carbonsweep.cluster.status import Outcome, SweepStatus, Watcher
+from carbonsweep.cluster.status import Outcome, Running, SweepStatus, Watcher
 from carbonsweep.domain import Configuration, TrialRecord, WorkloadSummary, record_key
 from carbonsweep.errors import BadInput, CarbonsweepError, StorageFailed
 from carbonsweep.records import OutputFolder, decode, is_failure
@@ -40,18 +40,6 @@ class Terms:
     node_grace_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A trial on its way."""
-
-    configuration: Configuration
-    attempt: str
-    worker: str
-    node_id: str
-    host: str
-    since_s: float
-
-
 @dataclass(kw_only=True)
 class Conduct:
     """One sweep. `nodes` says which are live; everything else it does through the parts it is given."""
@@ -70,6 +58,7 @@ class Conduct:
     finished: int = 0
     _running: dict[str, Running] = field(default_factory=dict)
     _tries: Counter[Configuration] = field(default_factory=Counter)
+    _mourned: Counter[str] = field(default_factory=Counter)
     _lost: dict[Configuration, str] = field(default_factory=dict)
     _attempts: set[str] = field(default_factory=set)
     _looked_s: float = float("-inf")
@@ -195,8 +184,13 @@ class Conduct:
             self._attendance.went_with(running.host)
             self._again(running, reason)
         else:
-            again = functools.partial(self._again, running, reason)
+            self._mourned[running.node_id] += 1
+            again = functools.partial(self._mourn, running, reason)
             self.spools.look(where, again, functools.partial(self._unread, running, again))
+
+    def _mourn(self, running: Running, reason: str) -> None:
+        self._mourned[running.node_id] -= 1
+        self._again(running, reason)
 
     def _unread(self, running: Running, again: Callable[[], None]) -> None:
         """The node went, or does not answer: what the worker may have finished there is out of reach."""
@@ -258,7 +252,7 @@ class Conduct:
             return
         self._looked_s = now_s
         self._there = there = self.nodes()
-        change = self._attendance.take(there, Counter(r.node_id for r in self._running.values()))
+        change = self._attendance.take(there, self._mourned + Counter(r.node_id for r in self._running.values()))
         for line in change.notices:
             self.watcher.notice(line)
         for node in change.joined:

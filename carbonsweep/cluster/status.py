@@ -26,6 +26,18 @@ class SweepStatus:
     longest: tuple[Configuration, str, float] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A trial on its way."""
+
+    configuration: Configuration
+    attempt: str
+    worker: str
+    node_id: str
+    host: str
+    since_s: float
+
+
 class Watcher(Protocol):
     """Follows a sweep; called from the thread that drives it, so it must be quick."""
 
