@@ -28,6 +28,7 @@ from tests.running import line_count
 HERE = Path.cwd()
 OUT, LOG = HERE / "out", HERE / "calls"
 TIMEOUT_S = 180
+RAY = str(Path(sys.executable).with_name("ray"))
 
 
 class Driver:
@@ -198,12 +199,12 @@ def disk_fills() -> dict[str, Any]:
 
 def detached() -> dict[str, Any]:
     """The command as a job of a cluster that was started by hand; whoever submitted it does not stay."""
-    head = ["ray", "start", "--head", "--node-ip-address=127.0.0.1", "--port=6379", "--num-cpus=2", "--block"]
+    head = [RAY, "start", "--head", "--node-ip-address=127.0.0.1", "--port=6379", "--num-cpus=2", "--block"]
     with (HERE / "head").open("w") as log:
         cluster = subprocess.Popen([*head, "--include-dashboard=true", "--dashboard-host=127.0.0.1"], stdout=log)
     try:
         asked = [sys.executable, "-m", "carbonsweep.tune", "--address", "auto", "--region", "QC", "--bench", "roofline"]
-        jobs = ["ray", "job"]
+        jobs = [RAY, "job"]
         submitted = eventually(
             partial(_done, [*jobs, "submit", "--no-wait", "--submission-id", "mine", "--", *asked, "--out", str(OUT)])
         )
