@@ -32,7 +32,7 @@ STOCK_TRIALS: Final = 12
 OUR_TRIALS: Final = 300
 MANY_TRIALS: Final = 2000
 AT_ONCE: Final = 2
-GROWTH_BOUND_BYTES: Final = 60_000
+GROWTH_BOUND_BYTES: Final = 100_000
 """What a trial may add to the driver's memory: its record, as a line and as a value, and what Optuna and Tune keep."""
 MARKS: Final = {"one kind": 20.0, "two kinds in turn": 8.0}
 
