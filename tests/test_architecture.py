@@ -53,7 +53,7 @@ HOMES = {
     "transformers": MEASURING | {"bench/endpoint/recount.py"},
     "datasets": {"bench/prompt_hub.py"},
     "pyarrow": {"bench/prompt_files.py"},
-    "pynvml": {"bench/power/nvml.py", "node.py"},
+    "pynvml": {"bench/power/nvml.py"},
     "matplotlib": {"figures/page.py", "figures/front.py", "figures/labels.py", "figures/bars.py"},
     "pandas": set(),
 }

@@ -21,6 +21,7 @@ from carbonsweep.cluster.worker import Report
 from carbonsweep.domain import Configuration
 
 MEETING_S: Final = 30.0
+"""A supervisor waits no longer than this for the others of the first trials."""
 RESOURCES = tune.PlacementGroupFactory([{HEAD: 0.001}])
 
 
