@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep.answer import CLOSEST, RUNNERS_UP, Answer, front_objectives
+from carbonsweep.bench.points import Points, product
 from carbonsweep.bench.roofline import Prediction, RooflineBench, predict_points
-from carbonsweep.bench.roofline_inputs import Array, Points, product
+from carbonsweep.bench.roofline_inputs import Array
 from carbonsweep.carbon.embodied import embodied_carbon, presets_covering
 from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
 from carbonsweep.domain import Scenario, TrialRecord, Workload

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep import facts
-from carbonsweep.bench.roofline_inputs import Array, Inputs, Points, gathered, listed
+from carbonsweep.bench.points import Points, listed
+from carbonsweep.bench.roofline_inputs import Array, Inputs, gathered
 from carbonsweep.domain import (
     BenchIdentity,
     Configuration,
@@ -128,20 +129,22 @@ def _facts_digest(gpu: str, model: str, engine_name: str) -> str:
 def _measurement(configuration: Configuration, workload: Workload, predicted: Prediction) -> Measurement:
     row = engine(configuration.engine, configuration.gpu)
 
-    def phase(tokens: Array, padded_tokens: Array, duration: Array, power: Array, error: float) -> PhaseMeasurement:
+    def phase(
+        tokens: Array, padded_tokens: Array, duration: Array, power: Array, time_error: float, energy_error: float
+    ) -> PhaseMeasurement:
         duration_s = float(duration[0])
         joules = float(power[0]) * duration_s
         return PhaseMeasurement(
             tokens=float(tokens[0]),
             padded_tokens=float(padded_tokens[0]),
             duration_s=duration_s,
-            duration_low_s=duration_s * max(0.0, 1 - error),
-            duration_high_s=duration_s * (1 + error),
+            duration_low_s=duration_s * max(0.0, 1 - time_error),
+            duration_high_s=duration_s * (1 + time_error),
             repeats=0,
             energy=Energy(
                 joules=joules,
-                low_j=joules * max(0.0, 1 - error),
-                high_j=joules * (1 + error),
+                low_j=joules * max(0.0, 1 - energy_error),
+                high_j=joules * (1 + energy_error),
                 source=f"device model, engine {row.key} {row.version}",
                 semantics="modelled board power x modelled time",
             ),
@@ -156,10 +159,16 @@ def _measurement(configuration: Configuration, workload: Workload, predicted: Pr
             predicted.padded_prompt_tokens,
             predicted.prefill_s,
             predicted.prefill_w,
-            row.prefill_error,
+            row.prefill_time_error,
+            row.prefill_energy_error,
         ),
         decode=phase(
-            predicted.decode_tokens, predicted.decode_tokens, predicted.decode_s, predicted.decode_w, row.decode_error
+            predicted.decode_tokens,
+            predicted.decode_tokens,
+            predicted.decode_s,
+            predicted.decode_w,
+            row.decode_time_error,
+            row.decode_energy_error,
         ),
         batch_size=configuration.batch_size,
         output_tokens=workload.output_tokens,
@@ -186,16 +195,22 @@ def _predict(x: Inputs) -> Prediction:
         + x.attention_flop_factor * x.layers * x.attention_width * rows * x.padded_prompt
     )
     prefill_gpu_s = _gpu_s(x, prefill_flop, streamed_weight_bytes + rows * kv_bytes, rows)
-    prefill_s = smooth_maximum(_host_s(x), prefill_gpu_s) + _all_reduce_s(x, rows)
+    needed_bytes = _needed_bytes(x, kv_bytes)
+    available_bytes = x.memory * x.memory_share
+    output_bytes = x.batch * x.output_tokens * kv_bytes
+    prefill_spill_s = _spill_s(x, needed_bytes - output_bytes - available_bytes)
+    prefill_s = smooth_maximum(_host_s(x), prefill_gpu_s) + prefill_spill_s + _all_reduce_s(x, rows)
 
     # Decode: one row per sequence and step, attending to its whole padded context.
     decode_flop = (
         2 * (x.block_parameters + x.head_parameters) * x.batch + 4 * x.layers * x.attention_width * x.batch * context
     )
-    kv_traffic = x.batch * context * kv_bytes
+    kv_traffic = x.kv_traffic_factor * x.batch * context * kv_bytes
     decode_gpu_s = _gpu_s(x, decode_flop, streamed_weight_bytes + kv_traffic, x.batch)
     sequences_s = x.batch * x.layers * x.sequence_s_per_layer
-    step_s = smooth_maximum(_host_s(x), decode_gpu_s) + sequences_s + _all_reduce_s(x, x.batch)
+    # A caching allocator does not wait for the last token: decode lacks what the full context lacks.
+    spill_s = _spill_s(x, needed_bytes - available_bytes)
+    step_s = smooth_maximum(_host_s(x), decode_gpu_s) + sequences_s + spill_s + _all_reduce_s(x, x.batch)
 
     prefill_w = _power_w(
         x, x.prefill_power_floor, prefill_flop, np.zeros_like(rows), prefill_gpu_s, prefill_gpu_s / prefill_s
@@ -208,11 +223,9 @@ def _predict(x: Inputs) -> Prediction:
         decode_gpu_s,
         (decode_gpu_s + x.sequence_busy * sequences_s) / step_s,
     )
-    needed_bytes = _needed_bytes(x, kv_bytes)
-    available_bytes = x.memory * x.memory_share
     return Prediction(
         supported=_supported(x),
-        fits=needed_bytes <= available_bytes,
+        fits=needed_bytes <= available_bytes + x.spill_limit,
         needed_bytes=needed_bytes,
         available_bytes=available_bytes,
         prefill_s=prefill_s,
@@ -248,7 +261,12 @@ def _gpu_s(x: Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
 
 
 def _host_s(x: Inputs) -> Array:
-    return x.layers * x.host_s_per_layer + x.host_s_per_pass
+    return x.host_layers * x.host_s_per_layer + x.host_s_per_pass
+
+
+def _spill_s(x: Inputs, lacking_bytes: Array) -> Array:
+    """Seconds a pass waits for what lies in host memory: as far as the engine lets anything lie there."""
+    return np.clip(lacking_bytes, 0, x.spill_limit) / x.spill_bytes_per_s
 
 
 def _all_reduce_s(x: Inputs, rows: Array) -> Array:
@@ -263,11 +281,11 @@ def _all_reduce_s(x: Inputs, rows: Array) -> Array:
 
 
 def _power_w(x: Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Array, busy: Array) -> Array:
-    """Board power over all GPUs: idle while the host is awaited, the phase's power while the GPU works."""
+    """Board power over all GPUs, at most TDP: waiting for the host, and the phase's power while the GPU works."""
     utilisation = flop / x.count / (gpu_s * x.flop_per_s)
-    active_w = x.tdp_w * (floor + x.compute_power * np.sqrt(utilisation) + x.kv_power * kv_share)
-    active_w = np.clip(active_w, x.idle_w, x.tdp_w)
-    return x.count * (x.idle_w + (active_w - x.idle_w) * np.minimum(busy, 1.0))
+    working_w = x.tdp_w * (floor + x.compute_power * np.sqrt(utilisation) + x.kv_power * kv_share)
+    working_w = np.maximum(working_w, x.waiting_w)
+    return x.count * np.clip(x.waiting_w + (working_w - x.waiting_w) * np.minimum(busy, 1.0), x.idle_w, x.tdp_w)
 
 
 def _needed_bytes(x: Inputs, kv_bytes: Array) -> Array:

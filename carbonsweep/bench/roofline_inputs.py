@@ -1,114 +1,21 @@
-"""What the device model computes with: facts gathered per configuration, as arrays.
-
-`Points` are configurations as indices into the distinct values of each axis, so that a space of millions is named by a
-few short lists, and every fact is looked up once.
-"""
+"""What the device model computes with: facts gathered per configuration, as arrays; each is looked up once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep import facts
-from carbonsweep.domain import DTYPE_BYTES, Configuration, Dtype, Workload
-from carbonsweep.facts.engines import engine
+from carbonsweep.bench.points import Axis, Points, Value
+from carbonsweep.domain import DTYPE_BYTES, Workload
+from carbonsweep.facts import Gpu
+from carbonsweep.facts.engines import Engine, engine
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Value = TypeVar("Value", str, int, Dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class Axis(Generic[Value]):
-    """The distinct values of one axis, and an index into them of shape (configurations,)."""
-
-    values: tuple[Value, ...]
-    index: Indices
-
-    def at(self, i: int) -> Value:
-        return self.values[int(self.index[i])]
-
-    def places(self, value: Value) -> NDArray[np.bool_]:
-        """Where `value` is. Raises ValueError where it is none of the values."""
-        return np.equal(self.index, self.values.index(value))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Points:
-    """Configurations, axis by axis."""
-
-    model: Axis[str]
-    gpu: Axis[str]
-    gpu_count: Axis[int]
-    batch_size: Axis[int]
-    dtype: Axis[Dtype]
-    engine: Axis[str]
-
-    def __len__(self) -> int:
-        return len(self.model.index)
-
-    def configuration(self, i: int) -> Configuration:
-        """The i-th configuration."""
-        return Configuration(
-            model=self.model.at(i),
-            gpu=self.gpu.at(i),
-            gpu_count=self.gpu_count.at(i),
-            batch_size=self.batch_size.at(i),
-            dtype=self.dtype.at(i),
-            engine=self.engine.at(i),
-        )
-
-    def index(self, configuration: Configuration) -> int:
-        """The first place of `configuration`. Raises ValueError where it is not among the points."""
-        found = np.flatnonzero(
-            self.model.places(configuration.model)
-            & self.gpu.places(configuration.gpu)
-            & self.gpu_count.places(configuration.gpu_count)
-            & self.batch_size.places(configuration.batch_size)
-            & self.dtype.places(configuration.dtype)
-            & self.engine.places(configuration.engine)
-        )
-        if not len(found):
-            raise ValueError(f"{configuration} is none of the {len(self)} points")
-        return int(found[0])
-
-
-def listed(configurations: Sequence[Configuration]) -> Points:
-    """Points of any configurations, in their order."""
-    return Points(
-        model=_axis(c.model for c in configurations),
-        gpu=_axis(c.gpu for c in configurations),
-        gpu_count=_axis(c.gpu_count for c in configurations),
-        batch_size=_axis(c.batch_size for c in configurations),
-        dtype=_axis(c.dtype for c in configurations),
-        engine=_axis(c.engine for c in configurations),
-    )
-
-
-def product(
-    *,
-    models: tuple[str, ...],
-    gpus: tuple[str, ...],
-    gpu_counts: tuple[int, ...],
-    batch_sizes: tuple[int, ...],
-    dtypes: tuple[Dtype, ...],
-    engines: tuple[str, ...],
-) -> Points:
-    """Every combination, the last axis fastest."""
-    shape = tuple(map(len, (models, gpus, gpu_counts, batch_sizes, dtypes, engines)))
-    indices = iter(np.indices(shape, dtype=np.intp).reshape(len(shape), -1))
-    return Points(
-        model=Axis(models, next(indices)),
-        gpu=Axis(gpus, next(indices)),
-        gpu_count=Axis(gpu_counts, next(indices)),
-        batch_size=Axis(batch_sizes, next(indices)),
-        dtype=Axis(dtypes, next(indices)),
-        engine=Axis(engines, next(indices)),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +38,7 @@ class Inputs:
     link: Array
     # model
     layers: Array
+    host_layers: Array  # layers, weighed by the operators each launches, one of a Llama being 1
     hidden: Array
     attention_width: Array  # heads x head_dim
     heads: Array
@@ -149,10 +57,14 @@ class Inputs:
     compute_efficiency: Array
     compute_half_rows: Array
     attention_flop_factor: Array
+    kv_traffic_factor: Array
     memory_reserve: Array
     memory_share: Array
     activation_bytes: Array
+    spill_limit: Array
+    spill_bytes_per_s: Array
     link_latency_s: Array
+    waiting_w: Array
     prefill_power_floor: Array
     decode_power_floor: Array
     compute_power: Array
@@ -183,12 +95,6 @@ def gathered(points: Points, workload: Workload) -> Inputs:
     )
 
 
-def _axis(values: Iterable[Value]) -> Axis[Value]:
-    order: dict[Value, int] = {}
-    indices = [order.setdefault(value, len(order)) for value in values]
-    return Axis(tuple(order), np.array(indices, dtype=np.intp))
-
-
 def _spread(axis: Axis[Value], quantities: Iterable[float]) -> Array:
     """One quantity per distinct value, as one per point."""
     return np.array(tuple(quantities), dtype=float)[axis.index]
@@ -211,6 +117,7 @@ def _gpu_values(gpu: str, dtype: str) -> tuple[float, ...]:
 
 _MODEL_FIELDS: Final = (
     "layers",
+    "host_layers",
     "hidden",
     "attention_width",
     "heads",
@@ -227,6 +134,7 @@ def _model_values(model: str) -> tuple[float, ...]:
     row = facts.language_model(model)
     return (
         row.layers,
+        row.layers,  # every model of the tables is Llama-like
         row.hidden,
         row.heads * row.head_dim,
         row.heads,
@@ -248,10 +156,14 @@ _ENGINE_FIELDS: Final = (
     "compute_efficiency",
     "compute_half_rows",
     "attention_flop_factor",
+    "kv_traffic_factor",
     "memory_reserve",
     "memory_share",
     "activation_bytes",
+    "spill_limit",
+    "spill_bytes_per_s",
     "link_latency_s",
+    "waiting_w",
     "prefill_power_floor",
     "decode_power_floor",
     "compute_power",
@@ -260,8 +172,14 @@ _ENGINE_FIELDS: Final = (
 
 
 def _engine_values(name: str, gpu: str, dtype: str) -> tuple[float, ...]:
-    row = engine(name, facts.gpu(gpu).key)
-    peak = facts.gpu(gpu).peak_flop_per_s.get(dtype, np.nan)
+    return engine_values(engine(name, facts.gpu(gpu).key), facts.gpu(gpu), dtype)
+
+
+def engine_values(row: Engine, gpu: Gpu, dtype: str) -> tuple[float, ...]:
+    """What `row` is on `gpu`, in the order of the engine's fields of `Inputs`."""
+    peak = gpu.peak_flop_per_s.get(dtype, np.nan)
+    density = gpu.tdp_w / gpu.die_mm2 / row.power_reference_w_per_mm2
+    floor = density**-row.power_density_exponent
     return (
         row.host_s_per_layer,
         row.host_s_per_pass,
@@ -271,12 +189,16 @@ def _engine_values(name: str, gpu: str, dtype: str) -> tuple[float, ...]:
         row.compute_efficiency,
         row.compute_half_rows,
         row.attention_flop_factor,
+        row.kv_traffic_factor,
         row.memory_reserve_bytes,
         row.memory_share,
         row.activation_bytes_per_row_and_hidden,
+        row.spill_limit_bytes,
+        row.spill_bytes_per_s,
         row.link_latency_s,
-        row.prefill_power_floor,
-        row.decode_power_floor,
+        row.waiting_idle_factor * gpu.idle_w,
+        row.prefill_power_floor * floor,
+        row.decode_power_floor * floor,
         row.compute_power,
         row.kv_power,
     )

@@ -29,12 +29,16 @@ class Engine:
     hides or not. `sequence_s_per_layer` is the extra time each sequence of a decode batch costs in every layer on a
     GPU of `sequence_reference_flop_per_s`, falling with the compute rate to the power `sequence_exponent`.
     GPU: the share of peak bandwidth reached, the share of peak compute at many rows and the rows at which half of it
-    is reached, and what attention computes (4: the full square, 2: its causal half).
+    is reached, what attention computes (4: the full square, 2: its causal half), and how often a decode step moves the
+    KV cache (1: reads it once; an eager cache that is copied whenever it grows moves it several times).
     Memory: reserve for context and workspace, the share of the card that may be used, activation bytes per row and
-    hidden unit.
-    Power, as shares of TDP while the GPU works: a floor per phase, growth with the square root of compute utilisation
-    and with the share of KV traffic; `sequence_busy` is the share of the per-sequence time the GPU really works.
-    Errors are relative half-widths of the 95 % interval of a phase's time and energy.
+    hidden unit; `spill_limit_bytes` may lie in host memory instead (0: nothing may), and what does is fetched in every
+    pass at `spill_bytes_per_s`.
+    Power: `waiting_idle_factor` times idle power while the host is awaited; while the GPU works, shares of TDP: a floor
+    per phase, growth with the square root of compute utilisation and with the share of KV traffic. The floors are those
+    of a board of `power_reference_w_per_mm2` (TDP over die area), and fall with that density to the power
+    `power_density_exponent`. `sequence_busy` is the share of the per-sequence time the GPU really works.
+    Errors are relative half-widths of the 95 % interval of a phase's time, and of its energy.
     """
 
     key: str
@@ -49,16 +53,24 @@ class Engine:
     compute_efficiency: float
     compute_half_rows: float
     attention_flop_factor: float
+    kv_traffic_factor: float
     memory_reserve_bytes: float
     memory_share: float
     activation_bytes_per_row_and_hidden: float
+    spill_limit_bytes: float
+    spill_bytes_per_s: float
     link_latency_s: float
+    waiting_idle_factor: float
+    power_reference_w_per_mm2: float
+    power_density_exponent: float
     prefill_power_floor: float
     decode_power_floor: float
     compute_power: float
     kv_power: float
-    prefill_error: float
-    decode_error: float
+    prefill_time_error: float
+    prefill_energy_error: float
+    decode_time_error: float
+    decode_energy_error: float
     error_source: str
     source: str
 

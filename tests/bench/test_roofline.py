@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonsweep import facts
+from carbonsweep.bench.points import listed, product
 from carbonsweep.bench.prompts import built_in_workload
 from carbonsweep.bench.roofline import Prediction, RooflineBench, predict, smooth_maximum
-from carbonsweep.bench.roofline_inputs import listed, product
 from carbonsweep.carbon.footprint import footprint
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.domain import Configuration, Footprint, Measurement, Scenario, Workload

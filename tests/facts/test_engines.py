@@ -27,8 +27,10 @@ SHARES = (
     "decode_power_floor",
     "compute_power",
     "kv_power",
-    "prefill_error",
-    "decode_error",
+    "prefill_time_error",
+    "prefill_energy_error",
+    "decode_time_error",
+    "decode_energy_error",
 )
 
 
