@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"search"}), False),
     (frozenset({"cluster"}), False),
     (frozenset({"answer", "sweep_cost"}), False),
-    (frozenset({"exact", "document", "figures", "results", "claims"}), True),
+    (frozenset({"exact", "document", "figures", "results", "claims", "calibration", "certainty"}), True),
     (
         frozenset({"options", "inputs", "benches", "measuring", "terminal", "footing", "html_page"})
         | {"quantities", "evidence_lines", "progress", "sweeping"},

@@ -1,4 +1,4 @@
-"""Configurations as indices into the distinct values of each axis: a space of millions is named by a few short lists."""
+"""Configurations as indices into the distinct values of each axis: millions are named by a few short lists."""
 
 from __future__ import annotations
 
