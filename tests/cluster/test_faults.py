@@ -103,7 +103,7 @@ def test_a_trial_that_hangs_is_ended_and_left_after_three_times(broken: dict[str
 
 def test_a_worker_killed_for_its_memory_costs_one_trial_its_time(broken: dict[str, Any]) -> None:
     if not broken["roomy"]:
-        pytest.skip("8 GB of free memory are needed to run out of some safely")
+        pytest.skip("10 GB of free memory are needed to run out of some safely")
     assert broken["records"]["T4 5"] == 1
     # The monitor may strike a second time before the memory of the first worker is free.
     assert 2 <= begun(broken)["T4", 5] <= 3
