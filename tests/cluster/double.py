@@ -93,7 +93,7 @@ def _die() -> None:
 
 
 def _eat() -> None:
-    held = [bytearray(os.urandom(1)) * 2**28 for _ in range(20)]  # 5 GiB in all, all of it touched
+    held = [bytearray(os.urandom(1)) * 2**28 for _ in range(14)]  # 3.5 GiB in all, all of it touched
     time.sleep(60)
     del held
 
