@@ -14,7 +14,13 @@ PIECE_S ?= 420
 MEASURE = PYTHONPATH=. $(MEASURE_PYTHON) -m carbonsweep.measure --models TinyLlama-1.1B,OpenLLaMA-3B,LLaMA-7B \
   --weights random --repeats 3 --budget 60 --window-bound 0.03 --out $(MEASURED)
 
-.PHONY: tune plan report test lint format bench clean measure-gpu check-zeus check-vllm check-cluster chaos bench-optimum
+# make figures RECORDS=results/STUDY draws from a sweep's records, or measured ones; without it from modelled ones of the
+# paper's space.
+RECORDS ?=
+FIGURES ?= experiments/results/figures
+PAPER_SPACE = experiments/how_do_latency_and_energy_grow_with_model_and_batch.toml
+
+.PHONY: figures tune plan report test lint format bench clean measure-gpu check-zeus check-vllm check-cluster chaos bench-optimum
 
 tune: $(VENV)/.core  ## the main job: which configuration serves tokens with the least carbon in Québec
 	$(BIN)/python -m carbonsweep.tune --objective carbon --region QC $(ARGS)
@@ -34,6 +40,13 @@ lint: $(VENV)/.test  ## style, types, architecture
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+figures: $(VENV)/.core  ## the paper's figures and tables, Pareto fronts, the break-even map
+	mkdir -p $(FIGURES)
+ifeq ($(RECORDS),)
+	$(BIN)/python analysis/modelled_records.py --experiment $(PAPER_SPACE) --out results/paper
+endif
+	$(BIN)/python analysis/paper_figures.py $(or $(RECORDS),results/paper) --out $(FIGURES) $(ARGS)
 
 measure-gpu: $(VENV)/.measure  ## 1B, 3B and 7B on this machine's GPU, in pieces: run it again until nothing is left
 	PYTHONPATH=. $(MEASURE_PYTHON) -c 'import sys; from carbonsweep.bench.power.nvml import present_gpus; \

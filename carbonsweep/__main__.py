@@ -14,6 +14,8 @@ COMMANDS: Final = {
     "measure": "Measure configurations on this machine, without Ray, and print the evidence.",
     "plan": "The exact best configuration over the modelled space, without Ray.",
     "price": "Price a sweep's records under another scenario.",
+    "compare": "Two configurations of a sweep, and where they swap: intensity, lifetime, embodied carbon.",
+    "calibrate": "Fit the device model to rows of measurements, with its errors out of sample.",
     "report": "Write a sweep's answer as one HTML page.",
 }
 

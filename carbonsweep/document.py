@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from carbonsweep import swaps
 from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced
 from carbonsweep.carbon.embodied import embodied_range
+from carbonsweep.certainty.shares import Certainty
 from carbonsweep.domain import Footprint, FunctionalUnit, Scenario
 from carbonsweep.search.objectives import Question
 from carbonsweep.sweep_cost import KEY, SweepCost
@@ -17,6 +19,7 @@ def document(
     answer: Answer,
     *,
     regret: float | None = None,
+    certainty: Certainty | None = None,
     cost: SweepCost | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def document(
             for kind, one in embodied_sources(answer).items()
         },
         "feasible": answer.best is not None,
+        "certainty": None if certainty is None else certainty_document(certainty),
         "best": None if answer.best is None else candidate_document(answer.best, question),
         "runners_up": [candidate_document(c, question) for c in answer.runners_up],
         "best_per_model": {model: candidate_document(c, question) for model, c in answer.best_per_model.items()},
@@ -53,6 +57,7 @@ def document(
             view.preset: {"configuration": dataclasses.asdict(view.best.record.configuration), "total_g": view.total_g}
             for view in answer.presets
         },
+        "break_even": swaps.answer_document(answer),
         "front": {
             "objectives": [o.name for o in answer.front_objectives],
             "records": [c.record.key for c in answer.front],
@@ -87,6 +92,21 @@ def candidate_document(candidate: Candidate, question: Question) -> dict[str, An
         "error_source": measurement.error_source,
         "failed_checks": list(measurement.failed_checks),
         "record": candidate.record.key,
+    }
+
+
+def certainty_document(certainty: Certainty) -> dict[str, Any]:
+    """How sure the answer is, as plain JSON values; shares of draws from 0 to 1, null where unknown.
+
+    `low` to `high` is the 95 % interval of the best's first objective in its own unit, `low_g` to `high_g` that of its
+    grams; the rest as in `Certainty`.
+    """
+    runner_up = certainty.runner_up
+    return {
+        **dataclasses.asdict(certainty),
+        "best_share": certainty.best_share,
+        "runner_up": None if runner_up is None else dataclasses.asdict(runner_up),
+        "most_moved_by": certainty.most_moved_by,
     }
 
 

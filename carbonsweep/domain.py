@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal
 
 from carbonsweep.evidence import Evidence, TrialCost
+from carbonsweep.second_life import SecondLife
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 DTYPE_BYTES: Final[Mapping[Dtype, int]] = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -333,8 +334,8 @@ class CarbonIntensity:
 class Scenario:
     """Everything that prices a measurement.
 
-    `intensity` is None where no region was named: then there are no grams, only seconds and joules.
-    `host_power_w` and `host_embodied_kg` are the share of the host that belongs to each GPU. `assumed_power_w` (per
+    `intensity` is None where no region was named: then there are no grams, only seconds and joules. Host terms are the
+    share of each GPU; `second_life` names devices whose making is not charged as a new one's. `assumed_power_w` (per
     device) stands in for energy that no meter read; the record stays unknown and the price is labelled assumed.
     """
 
@@ -347,17 +348,19 @@ class Scenario:
     host_embodied_kg: float = 0.0
     assumed_power_w: float | None = None
     functional_unit: FunctionalUnit = "1k-output-tokens"
+    second_life: tuple[SecondLife, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_positive(lifetime_s=self.lifetime_s, utilisation=self.utilisation)
-        if self.assumed_power_w is not None:
-            _require_positive(assumed_power_w=self.assumed_power_w)
+        assumed = {} if self.assumed_power_w is None else {"assumed_power_w": self.assumed_power_w}
+        _require_positive(lifetime_s=self.lifetime_s, utilisation=self.utilisation, **assumed)
         if not 1 <= self.pue < math.inf:
             raise ValueError(f"pue is {self.pue}: facility over IT energy is at least 1")
         if self.utilisation > 1:
             raise ValueError(f"utilisation is {self.utilisation}: it is a share, at most 1")
         if not (0 <= self.host_power_w < math.inf and 0 <= self.host_embodied_kg < math.inf):
             raise ValueError("host_power_w and host_embodied_kg must be finite and not negative")
+        if len({one.device for one in self.second_life}) < len(self.second_life):
+            raise ValueError("second_life names a device twice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

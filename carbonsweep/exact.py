@@ -15,14 +15,13 @@ from carbonsweep.answer import CLOSEST, RUNNERS_UP, Answer, front_objectives
 from carbonsweep.bench.points import Points, product
 from carbonsweep.bench.roofline import Prediction, RooflineBench, predict_points
 from carbonsweep.bench.roofline_inputs import Array
-from carbonsweep.carbon.embodied import embodied_carbon, presets_covering
-from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
-from carbonsweep.domain import Scenario, TrialRecord, Workload
+from carbonsweep.carbon.embodied import presets_covering
+from carbonsweep.domain import TrialRecord, Workload
+from carbonsweep.objective_arrays import Quantities
 from carbonsweep.pareto import front, hypervolume, reference_point
 from carbonsweep.search.objectives import Objective, Question
 from carbonsweep.search.space import Space
 from carbonsweep.trial import trial
-from carbonsweep.units import TOKENS_PER_KILO
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,8 @@ class Plan:
     """
 
     points: Points
-    quantities: _Quantities
+    predicted: Prediction
+    quantities: Quantities
     losses: Array
     front_losses: Array
     excess: Array
@@ -58,33 +58,29 @@ class Plan:
 
 def plan(space: Space, workload: Workload, question: Question) -> Plan:
     """Predict and price every configuration of `space` on the device model. Raises as `predict` and `footprint`."""
-    points = _in_order(space)
+    points = in_order(space)
     predicted = predict_points(points, workload)
     measurable = predicted.supported & predicted.fits
-    quantities = _Quantities.of(points, predicted, workload)
+    quantities = Quantities.of(points, predicted, workload.output_tokens)
     scenario = question.scenario
 
     def losses(asked: Sequence[Objective]) -> Array:
         columns = [objective.sign * quantities.value(objective.name, scenario) for objective in asked]
         return np.where(measurable[:, None], np.stack(columns, axis=1), np.inf)
 
-    limits = question.slo.limits()
-    times = {"ttft_s": quantities.ttft_s, "tpot_s": quantities.tpot_s, "prompt_latency_s": quantities.latency_s}
-    excess = np.full(len(points), -np.inf)
-    for name, limit in limits.items():
-        excess = np.maximum(excess, times[name] / limit - 1)
     return Plan(
         points=points,
+        predicted=predicted,
         quantities=quantities,
         losses=losses(question.objectives),
         front_losses=losses(front_objectives(question)),
-        excess=excess,
+        excess=quantities.excess(question.slo),
         measurable=measurable,
         supported=predicted.supported,
     )
 
 
-def _in_order(space: Space) -> Points:
+def in_order(space: Space) -> Points:
     """In the order of configurations, in which an answer breaks ties: the first of equals is then the same in both."""
     return product(
         models=tuple(sorted(space.models)),
@@ -96,94 +92,11 @@ def _in_order(space: Space) -> Points:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Quantities:
-    """Arrays of shape (configurations,): what the objectives are made of."""
-
-    points: Points
-    ttft_s: Array
-    decode_s: Array
-    energy_j: Array
-    idle_w: Array
-    batch: Array
-    count: Array
-    prompt_tokens: Array
-    output_tokens: int
-
-    @classmethod
-    def of(cls, points: Points, predicted: Prediction, workload: Workload) -> _Quantities:
-
-        return cls(
-            points=points,
-            ttft_s=predicted.prefill_s,
-            decode_s=predicted.decode_s,
-            energy_j=predicted.prefill_w * predicted.prefill_s + predicted.decode_w * predicted.decode_s,
-            idle_w=predicted.idle_w,
-            batch=np.array(points.batch_size.values, dtype=float)[points.batch_size.index],
-            count=np.array(points.gpu_count.values, dtype=float)[points.gpu_count.index],
-            prompt_tokens=predicted.real_prompt_tokens,
-            output_tokens=workload.output_tokens,
-        )
-
-    @property
-    def tpot_s(self) -> Array:
-        return self.decode_s / (self.output_tokens - 1)
-
-    @property
-    def latency_s(self) -> Array:
-        return self.ttft_s + self.decode_s
-
-    def value(self, objective: str, scenario: Scenario) -> Array:
-        """The objective's value, as `Objective.value` gives it for one measurement."""
-        match objective:
-            case "carbon":
-                return self._total_g(scenario) / self._units(scenario)
-            case "energy":
-                return self.energy_j / self._units(scenario)
-            case "latency":
-                return self.latency_s
-            case "ttft":
-                return self.ttft_s
-            case "tpot":
-                return self.tpot_s
-            case "throughput":
-                return self.batch * self.output_tokens / self.latency_s
-        raise ValueError(f"objective {objective} has no array form")
-
-    def _total_g(self, scenario: Scenario) -> Array:
-
-        kg = np.array([embodied_carbon(gpu, scenario.embodied).kg for gpu in self.points.gpu.values])
-        operational_g = batch_operational_g(
-            energy_j=self.energy_j,
-            busy_s=self.latency_s,
-            idle_w=self.idle_w,
-            gpu_count=self.count,
-            scenario=scenario,
-        )
-        embodied_g = batch_embodied_g(
-            embodied_kg=kg[self.points.gpu.index],
-            busy_s=self.latency_s,
-            gpu_count=self.count,
-            scenario=scenario,
-        )
-        return operational_g + embodied_g
-
-    def _units(self, scenario: Scenario) -> Array:
-
-        output_tokens = self.batch * self.output_tokens
-        return {
-            "1k-output-tokens": output_tokens / TOKENS_PER_KILO,
-            "output-token": output_tokens,
-            "prompt": self.batch,
-            "prompt-token": self.prompt_tokens,
-        }[scenario.functional_unit]
-
-
 def shown(planned: Plan, workload: Workload, question: Question) -> list[TrialRecord]:
     """Records of the configurations the answer can show: with them alone it is the answer over the whole space.
 
-    Best and runners-up, best per model and per embodied preset, the front and the worst of each of its axes (they set
-    the hypervolume's reference), and the closest misses.
+    Best and runners-up, best per model and per embodied preset, the best on another GPU kind, the front and the worst
+    of each of its axes (they set the hypervolume's reference), and the closest misses.
     """
     bench = RooflineBench()
     return [trial(bench, planned.points.configuration(i), workload) for i in sorted(_shown_indices(planned, question))]
@@ -201,9 +114,16 @@ def _shown_indices(planned: Plan, question: Question) -> set[int]:
     indices = set(ranked[: 1 + RUNNERS_UP].tolist())
     _, first_of_model = np.unique(planned.points.model.index[ranked], return_index=True)
     indices |= set(ranked[first_of_model].tolist())
+    indices |= set(_rival(planned, ranked))
     axes = planned.front_losses[feasible]
     indices |= set(feasible[front(axes)].tolist()) | set(feasible[np.argmax(axes, axis=0)].tolist())
     return indices | set(_preset_winners(planned, question, feasible))
+
+
+def _rival(planned: Plan, ranked: NDArray[np.intp]) -> list[int]:
+    """The best configuration of the best one's model on another GPU kind (`swaps.rival`), if there is one."""
+    model, gpu = planned.points.model.index[ranked], planned.points.gpu.index[ranked]
+    return [int(i) for i in ranked[(model == model[0]) & (gpu != gpu[0])][:1]]
 
 
 def _preset_winners(planned: Plan, question: Question, feasible: NDArray[np.intp]) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Final
 from carbonsweep.answer import Answer, embodied_sources
 from carbonsweep.bench.basis import basis_words
 from carbonsweep.carbon.embodied import embodied_range
+from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.domain import Device, TrialRecord
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question
 from carbonsweep.units import S_PER_YEAR
@@ -37,6 +38,7 @@ def scenario(question: Question) -> list[tuple[str, str]]:
         ("Utilisation", f"{priced_by.utilisation:g}"),
         ("Host", f"{priced_by.host_power_w:g} W and {priced_by.host_embodied_kg:g} kg CO2e per device"),
         ("Embodied preset", priced_by.embodied),
+        ("Second life", second_life_words(priced_by)),
         ("Functional unit", UNITS[priced_by.functional_unit]),
         ("Assumed power", "none" if assumed is None else f"{assumed:g} W per device where no meter read it"),
         ("Objectives", ", ".join(objective.label for objective in question.objectives)),

@@ -10,15 +10,19 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from carbonsweep import footing
+from carbonsweep import certainty_lines, footing, swaps
+from carbonsweep.amounts import grams, objective_value, seconds
 from carbonsweep.answer import Answer, Candidate, counts, priced
+from carbonsweep.certainty.answers import of_answer
+from carbonsweep.cost_lines import cost_lines
 from carbonsweep.domain import Footprint
+from carbonsweep.facts.draws import fit_draws
 from carbonsweep.figures import basis, embodied_figure, image, pareto_figure
 from carbonsweep.footing import MOST_ROWS
 from carbonsweep.results import Saved
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
 from carbonsweep.sweep_cost import stated
-from carbonsweep.terminal import cost_lines, grams, model_remark, objective_value, seconds
+from carbonsweep.terminal import model_remark
 
 
 def content(found: Answer, saved: Saved) -> dict[str, Any]:
@@ -39,6 +43,8 @@ def content(found: Answer, saved: Saved) -> dict[str, Any]:
         "axes": " and ".join(objective.label for objective in found.front_objectives),
         "front": _rows(found.front[:MOST_ROWS], found) if len(found.question.objectives) > 1 else [],
         "presets": _presets(found),
+        "certainty": _certainty(found),
+        "break_even": swaps.lines(found),
         "devices": footing.devices(found),
         "pictures": _pictures(found),
         "scenario": footing.scenario(found.question),
@@ -219,6 +225,12 @@ def _cost(found: Answer, saved: Saved) -> list[str]:
     """What the sweep itself cost, in lines; none where the answer does not state it."""
     cost = stated(saved.document)
     return [] if cost is None else [line.strip() for line in cost_lines(cost, found)]
+
+
+def _certainty(found: Answer) -> list[str]:
+    """How sure the answer is, in lines; none without a best."""
+    sure = of_answer(found, fit_draws())
+    return [] if sure is None else list(certainty_lines.lines(sure, found.question))
 
 
 def _regret(regret: object) -> str:

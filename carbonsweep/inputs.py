@@ -14,6 +14,8 @@ from carbonsweep.carbon.intensity import carbon_intensity, given_intensity
 from carbonsweep.domain import CarbonIntensity, Scenario, Slo, Workload
 from carbonsweep.errors import BadInput
 from carbonsweep.search.objectives import Objective, Question, objectives
+from carbonsweep.second_life import SecondLife
+from carbonsweep.second_life_option import unused
 from carbonsweep.units import S_PER_YEAR
 
 DEFAULT_LIFETIME_YEARS: Final = 5.0
@@ -95,6 +97,8 @@ def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario |
 
     The embodied preset is the asked one if it knows every device, else BadInput; unasked, the first that does.
     """
+    devices = tuple(devices)
+    _require_used(options.get("second_life") or (), devices)
     preset = choose_preset(devices, options.get("embodied") or (before.embodied if before else None))
     start = before or Scenario(intensity=None, lifetime_s=DEFAULT_LIFETIME_YEARS * S_PER_YEAR, embodied=preset)
     lifetime_years = options.get("lifetime_years")
@@ -104,11 +108,20 @@ def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario |
         "intensity": _intensity(options, before),
         **{
             name: options.get(name)
-            for name in ("pue", "utilisation", "host_power_w", "host_embodied_kg", "functional_unit")
+            for name in ("pue", "utilisation", "host_power_w", "host_embodied_kg", "functional_unit", "second_life")
         },
     }
     changes = {name: value for name, value in replaced.items() if value is not None}
     return dataclasses.replace(start, embodied=preset, **changes)
+
+
+def _require_used(second_lives: tuple[SecondLife, ...], devices: tuple[str, ...]) -> None:
+    elsewhere = unused(second_lives, devices)
+    if elsewhere:
+        raise BadInput(
+            f"--second-life names {' and '.join(elsewhere)}, which this question is not about: "
+            f"its devices are {', '.join(sorted(set(devices)))}"
+        )
 
 
 def _intensity(options: dict[str, Any], before: Scenario | None) -> CarbonIntensity | None:

@@ -20,6 +20,7 @@ import click
 from carbonsweep.bench.prompt_formats import PROMPT_FORMATS, TEMPLATES
 from carbonsweep.domain import EMBODIED_PRESETS
 from carbonsweep.errors import EXIT_INTERRUPTED, BadInput, CarbonsweepError, closest
+from carbonsweep.second_life_option import second_life_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -261,6 +262,7 @@ def scenario_options(command: Command) -> Command:
             type=click.Choice(FUNCTIONAL_UNITS),
             help="Of grams and joules. [default: 1k-output-tokens]",
         ),
+        second_life_option,
     )
 
 

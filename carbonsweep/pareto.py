@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+KNEE_AT_LEAST: Final = 1e-9
+"""Below this depth a front is a straight line, and rounding would choose the knee."""
 
 
 def dominates(first: ArrayLike, second: ArrayLike) -> bool:
@@ -18,13 +23,33 @@ def front(points: ArrayLike) -> NDArray[np.intp]:
     Raises ValueError for NaN, which compares with nothing.
     """
     values = _checked(points)
-    order = np.lexsort(values.T[::-1])  # a dominating point never sorts after the point it dominates
+    left = np.lexsort(values.T[::-1])  # a dominating point never sorts after the point it dominates
     kept: list[np.intp] = []
-    for index in order:
-        survivors = values[kept]
-        if not np.any(np.all(survivors <= values[index], axis=1)):
-            kept.append(index)
+    while len(left):
+        kept.append(left[0])
+        left = left[np.any(values[left] < values[left[0]], axis=1)]
     return np.array(kept, dtype=np.intp)
+
+
+def knee(points: ArrayLike) -> int | None:
+    """Index of the knee of a front: where giving up a little of one objective stops saving much of the others.
+
+    Each objective is scaled to 0 (its best on the front) .. 1 (its worst); the knee is the point farthest below the
+    plane through the corners (1, 0, ...), (0, 1, ...), ...: in two dimensions the chord between the front's ends.
+    I. Das, "On characterizing the 'knee' of the Pareto curve based on normal-boundary intersection", Structural
+    Optimization 18 (1999) 107-115, with the corners in place of the individual minima, so that it is defined in any
+    dimension. The scale is linear, whatever a picture's axes are. Of equals the first; None where fewer than three
+    points are left, or none lies below: a front that bulges the other way has no knee. Raises ValueError as `front`.
+    """
+    values = _checked(points)
+    if len(values) < 3:
+        return None
+    low, high = values.min(axis=0), values.max(axis=0)
+    wide = high > low
+    scaled = (values[:, wide] - low[wide]) / (high - low)[wide]
+    depth = 1 - scaled.sum(axis=1)
+    deepest = int(np.argmax(depth))
+    return deepest if wide.sum() > 1 and depth[deepest] > KNEE_AT_LEAST else None
 
 
 def reference_point(points: ArrayLike, margin: float = 0.1) -> NDArray[np.float64]:

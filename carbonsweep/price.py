@@ -41,9 +41,11 @@ def command(
     """Re-price the sweep in DIR: options not given stay as they were. Writes nothing, runs nothing."""
     from carbonsweep import inputs, results, terminal
     from carbonsweep.answer import answer
+    from carbonsweep.certainty.answers import of_answer
     from carbonsweep.document import document
     from carbonsweep.domain import Slo
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
+    from carbonsweep.facts.draws import fit_draws
     from carbonsweep.sweep_cost import sweep_cost
 
     saved = results.load(folder)
@@ -62,7 +64,8 @@ def command(
     complete = bool(saved.document.get("complete", True))
     notes = {"complete": complete, "records": [record.key for record in saved.records]}
     cost = sweep_cost(saved.records, question.scenario)
-    written = results.plain(document(found, cost=cost, notes=notes))
+    sure = of_answer(found, fit_draws())
+    written = results.plain(document(found, certainty=sure, cost=cost, notes=notes))
     if as_json:
         print(json.dumps(written, indent=2, ensure_ascii=False))
     else:
@@ -71,7 +74,7 @@ def command(
         if not complete:
             terminal.warn(f"{folder}: the sweep was not finished; this answers from the trials it has")
         terminal.say(f"Re-priced: {len(saved.records)} records of {folder}, {' and '.join(found.bases) or 'none'}.")
-        terminal.show_answer(found, written)
+        terminal.show_answer(found, written, sure)
     return EXIT_ANSWER if found.best is not None else EXIT_NOTHING_FEASIBLE
 
 

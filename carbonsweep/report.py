@@ -5,8 +5,9 @@ Everything a record says is text to the page, never markup: models, hosts and re
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -23,17 +24,19 @@ PAGE: Final = "report.html"
 Examples:
   python -m carbonsweep.report results/STUDY
   python -m carbonsweep.report results/STUDY --out answer.html
+  python -m carbonsweep.report results/STUDY --region PACE --second-life T4=none --out coal.html
 """
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help=f"The page. [default: DIR/{PAGE}]")
-def command(folder: Path, out: Path | None) -> None:
-    """Write the answer of the sweep in DIR as one self-contained HTML page."""
+@options.scenario_options
+def command(folder: Path, out: Path | None, **scenario_options: Any) -> None:
+    """Write the answer of the sweep in DIR as one self-contained HTML page; scenario options re-price it first."""
     from carbonsweep import results, terminal
     from carbonsweep.errors import BadInput
     from carbonsweep.records import write_atomically
 
-    saved = results.load(folder)
+    saved = _repriced(results.load(folder), scenario_options)
     out = out or folder / PAGE
     if out.is_dir() or not out.resolve().parent.is_dir():
         raise BadInput(f"--out {out}: name a file in a folder that exists")
@@ -41,6 +44,23 @@ def command(folder: Path, out: Path | None) -> None:
         terminal.warn(f"{folder}/records.jsonl line {damaged.number} is damaged and was left out: {damaged.reason}")
     write_atomically(out, page(saved))
     terminal.say(f"Written: {out}")
+
+
+def _repriced(saved: Saved, given: dict[str, Any]) -> Saved:
+    """The same records under the scenario that was given, if one was; the regret was of the sweep's own question."""
+    from carbonsweep import inputs
+    from carbonsweep.sweep_cost import KEY, stated, sweep_cost
+
+    if all(value is None for value in given.values()):
+        return saved
+    before, gpus = stated(saved.document), {record.configuration.gpu for record in saved.records}
+    scenario = inputs.scenario(given, gpus, saved.question.scenario)
+    cost = sweep_cost(saved.records, scenario, lost=0 if before is None else before.lost_trials)
+    return dataclasses.replace(
+        saved,
+        question=dataclasses.replace(saved.question, scenario=scenario),
+        document={**saved.document, "regret": None, KEY: None if before is None else dataclasses.asdict(cost)},
+    )
 
 
 def page(saved: Saved) -> str:

@@ -15,8 +15,8 @@ import msgspec
 
 from carbonsweep import facts
 from carbonsweep.bench.power.rapl import RAPL
-from carbonsweep.carbon.embodied import embodied_carbon
 from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
+from carbonsweep.carbon.write_off import charged_kg
 from carbonsweep.domain import Footprint, Scenario, TrialRecord
 from carbonsweep.errors import BadInput
 from carbonsweep.evidence import TrialCost
@@ -173,7 +173,7 @@ def _embodied_g(kind: str, device_s: float, scenario: Scenario) -> float | None:
     if scenario.intensity is None or kind == MODELLED:
         return None
     try:
-        made_kg = embodied_carbon(kind, scenario.embodied).kg
+        made_kg = charged_kg(kind, scenario)
     except BadInput:  # this preset does not know the device
         return None
     return batch_embodied_g(embodied_kg=made_kg, busy_s=device_s, gpu_count=1, scenario=scenario)

@@ -237,7 +237,9 @@ def _answer(asked: Asked, folder: OutputFolder, outcome: Outcome, *, complete: b
     """Answer from the records of this sweep, write it and print it; whether anything is feasible."""
     from carbonsweep import exact, results, terminal
     from carbonsweep.answer import answer
+    from carbonsweep.certainty.answers import of_answer
     from carbonsweep.document import document
+    from carbonsweep.facts.draws import fit_draws
     from carbonsweep.sweep_cost import sweep_cost
 
     records = asked.records(folder)
@@ -259,9 +261,10 @@ def _answer(asked: Asked, folder: OutputFolder, outcome: Outcome, *, complete: b
     keys = {record.key for record in records}
     tried = [record for record in read(folder.folder)[0] if record.key in keys]
     cost = sweep_cost(tried, asked.question.scenario, lost=len(outcome.lost))
-    written = results.plain(document(found, regret=regret, cost=cost, notes=notes))
+    sure = of_answer(found, fit_draws())
+    written = results.plain(document(found, regret=regret, certainty=sure, cost=cost, notes=notes))
     results.write(folder.folder, found, written)
-    terminal.show_answer(found, written)
+    terminal.show_answer(found, written, sure)
     terminal.say(
         f"Written to {folder.folder}: {', '.join(results.written(found))}; study.journal for optuna-dashboard."
     )

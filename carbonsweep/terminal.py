@@ -11,12 +11,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from carbonsweep import certainty_lines, swaps
+from carbonsweep.amounts import grams as grams
+from carbonsweep.amounts import joules as joules
+from carbonsweep.amounts import objective_value as objective_value
+from carbonsweep.amounts import seconds as seconds
+from carbonsweep.amounts import span as span
 from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced_or_reason
 from carbonsweep.bench.basis import unless_measured
-from carbonsweep.domain import Configuration, Footprint, FunctionalUnit, PhaseMeasurement
+from carbonsweep.carbon.footprint import functional_units
+from carbonsweep.carbon.write_off import second_life_words
+from carbonsweep.certainty.shares import Certainty
+from carbonsweep.cost_lines import cost_lines
+from carbonsweep.domain import Configuration, Footprint, PhaseMeasurement
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
-from carbonsweep.sweep_cost import KindCost, SweepCost, equivalent_units, repaid_units, stated
-from carbonsweep.units import S_PER_YEAR, TOKENS_PER_KILO
+from carbonsweep.sweep_cost import stated
+from carbonsweep.units import S_PER_YEAR
 
 PLAIN_WIDTH: Final = 120
 """Columns of a table nobody watches: in a file or a pipe there is no terminal to ask."""
@@ -32,55 +42,21 @@ def warn(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def grams(value_g: float | None) -> str:
-    """Three significant digits with the prefix that keeps them readable; None is 'unknown'."""
-    return _prefixed(value_g, {"kg": 1e-3, "g": 1.0, "mg": 1e3, "µg": 1e6})
+def wide_console() -> Console:
+    """Where tables are printed: as wide as the terminal, or PLAIN_WIDTH."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
-def joules(value_j: float | None) -> str:
-    """Likewise."""
-    return _prefixed(value_j, {"MJ": 1e-6, "kJ": 1e-3, "J": 1.0, "mJ": 1e3})
-
-
-def _prefixed(value: float | None, factors: Mapping[str, float]) -> str:
-    """In the first unit, from large to small, that makes it at least 1; else in the last."""
-    if value is None:
-        return "unknown"
-    unit = next((unit for unit, factor in factors.items() if value * factor >= 1), list(factors)[-1])
-    return f"{value * factors[unit]:.3g} {unit}"
-
-
-def seconds(value_s: float) -> str:
-    """Milliseconds below one second."""
-    return f"{value_s * 1e3:.3g} ms" if value_s < 1 else f"{value_s:.3g} s"
-
-
-def span(value_s: float) -> str:
-    """How long something takes that may take hours: seconds, from ten minutes on minutes."""
-    if value_s < 600:
-        return seconds(value_s)
-    hours, minutes = divmod(round(value_s / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def objective_value(question: Question, value: float) -> str:
-    """A value of the first objective, with its unit."""
-    objective, unit = question.objectives[0], UNITS[question.scenario.functional_unit]
-    if objective.unit == "s":
-        return seconds(value)
-    if objective.name == "carbon":
-        return f"{grams(value)} CO2e per {unit}"
-    return f"{value:.4g} {objective.unit.replace('/functional unit', f' per {unit}')}"
-
-
-def show_answer(answer: Answer, document: Mapping[str, Any]) -> None:
+def show_answer(answer: Answer, document: Mapping[str, Any], certainty: Certainty | None = None) -> None:
     """Print the whole answer; `document` carries what only the command knows (counts, regret)."""
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = wide_console()
     unit = UNITS[answer.question.scenario.functional_unit]
     if answer.best is None:
         _show_nothing_feasible(console, answer)
     else:
         _show_best(answer.best, answer.question, unit)
+        for line in () if certainty is None else certainty_lines.lines(certainty, answer.question):
+            say(line)
         if answer.runners_up:
             console.print(_table("Runners-up", answer.runners_up, answer.question))
         if len(answer.best_per_model) > 1:
@@ -89,6 +65,8 @@ def show_answer(answer: Answer, document: Mapping[str, Any]) -> None:
                 say(model_remark(answer))
         if answer.presets:
             console.print(_preset_table(answer, unit))
+        for line in swaps.lines(answer):
+            say(line)
         names = " and ".join(objective.label for objective in answer.front_objectives)
         volume = "" if answer.hypervolume is None else f", hypervolume {answer.hypervolume:.4g}"
         say(f"Pareto front over {names}: {len(answer.front)} configurations{volume}.")
@@ -134,8 +112,6 @@ def _best_lines(best: Candidate, question: Question, unit: str) -> Iterable[str]
 
 
 def _prompts_per_unit(candidate: Candidate, question: Question) -> float:
-    from carbonsweep.carbon.footprint import functional_units
-
     return functional_units(candidate.measurement, question.scenario.functional_unit) / candidate.measurement.batch_size
 
 
@@ -165,7 +141,7 @@ def _show_nothing_feasible(console: Console, answer: Answer) -> None:
             reason = "unknown" if record.refusal is None else record.refusal.reason
             say(f"  {record.configuration}: {reason}")
         return
-    table = _plain_table("Closest misses", "configuration", "worst excess", "misses")
+    table = plain_table("Closest misses", "configuration", "worst excess", "misses")
     for candidate in answer.closest:
         misses = [
             f"{LIMIT_NAMES[name]} {seconds(getattr(candidate.measurement, name))}"
@@ -192,7 +168,7 @@ def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:
     for i, objective in enumerate(question.objectives):
         if objective.name in ("energy", "throughput"):
             columns[f"{objective.label}, {objective.unit}"] = lambda c, i=i: f"{c.values[i]:.4g}"  # type: ignore[misc]
-    table = _plain_table(title, *columns)
+    table = plain_table(title, *columns)
     for candidate in rows:
         table.add_row(*(cell(candidate) for cell in columns.values()))
     return table
@@ -200,8 +176,8 @@ def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:
 
 def _configuration_columns(configurations: Sequence[Configuration]) -> dict[str, Callable[[Candidate], str]]:
     """Model, GPU and batch size always; the other axes where they differ between the rows."""
-    headings = {"model": "model", "gpu": "GPU", "gpu_count": "GPUs", "batch_size": "batch", "dtype": "dtype"}
-    headings["engine"] = "engine"
+    headings = {"model": "model", "gpu": "GPU", "gpu_count": "GPUs", "batch_size": "batch"}
+    headings |= {"dtype": "dtype", "engine": "engine"}
     always = ("model", "gpu", "batch_size")
 
     def cell(field: str) -> Callable[[Candidate], str]:
@@ -214,7 +190,8 @@ def _configuration_columns(configurations: Sequence[Configuration]) -> dict[str,
     }
 
 
-def _plain_table(title: str, *headings: str) -> Table:
+def plain_table(title: str, *headings: str) -> Table:
+    """A table without lines, for `wide_console`."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -222,7 +199,7 @@ def _plain_table(title: str, *headings: str) -> Table:
 
 
 def _preset_table(answer: Answer, unit: str) -> Table:
-    table = _plain_table("If embodied carbon is counted by another preset", "preset", f"per {unit}", "best", "")
+    table = plain_table("If embodied carbon is counted by another preset", "preset", f"per {unit}", "best", "")
     for view in answer.presets:
         used = "this answer" if view.preset == answer.question.scenario.embodied else ""
         changed = "" if view.best is answer.best else "another best"
@@ -245,7 +222,7 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
     scenario = answer.question.scenario
     if scenario.intensity is not None:
         say(f"Carbon intensity: {scenario.intensity.g_per_kwh:g} g/kWh ({scenario.intensity.source}).")
-        say(f"Embodied preset: {scenario.embodied}.")
+        say(f"Embodied preset: {scenario.embodied}. Second life: {second_life_words(scenario)}.")
         for kind, one in embodied_sources(answer).items():
             estimated = ", estimated" if one.estimated else ""
             say(f"  {kind}: {one.kg:.4g} kg{estimated} ({one.source})")
@@ -255,41 +232,3 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
         )
     if document.get("regret") is not None:
         say(f"Regret against the exact optimum of the model: {document['regret']:.3g}")
-
-
-def cost_lines(cost: SweepCost, answer: Answer) -> Iterable[str]:
-    """What the sweep itself cost, each kind of device apart where it used several, and what that compares with."""
-    yield f"This sweep itself: {_spent(cost)}."
-    if len(cost.kinds) > 1:
-        yield from (f"  {kind.kind}: {_spent(kind)}" for kind in cost.kinds)
-    best, *others = [c.footprint for c in answer.feasible[:2]] or [None]
-    served = equivalent_units(cost, best)
-    if served is None:
-        return
-    unit, least = answer.question.scenario.functional_unit, "at least " if cost.is_lower_bound else ""
-    repaid = repaid_units(cost, best, others[0] if others else None)
-    saving = "" if repaid is None else f"; against the next best it is repaid after {least}{_count(repaid, unit)}"
-    yield f"As much as serving {least}{_count(served, unit)} by the best configuration{saving}."
-
-
-def _spent(cost: SweepCost | KindCost) -> str:
-    """Trials, time, joules and grams in one line; what is unknown in part is said to be a lower bound."""
-    least_s = "at least " if cost.untimed_trials else ""
-    time = f"{least_s}{span(cost.gpu_s)} of GPU time" if cost.gpu_s else f"{least_s}{span(cost.duration_s)}"
-    energy = "energy unknown"
-    if cost.energy_j is not None:
-        unmetered = f" ({cost.unknown_trials} of {cost.trials} trials unmetered)" if cost.unknown_trials else ""
-        energy = f"{'at least ' if cost.unknown_trials else ''}{joules(cost.energy_j)}{unmetered}"
-    carbon = "carbon unknown"
-    if cost.total_g is not None:
-        parts = f"{grams(cost.operational_g)} operational, {grams(cost.embodied_g)} embodied"
-        carbon = f"{'at least ' if cost.is_lower_bound else ''}{grams(cost.total_g)} CO2e ({parts})"
-    trials = "1 trial" if cost.trials == 1 else f"{cost.trials} trials"
-    return f"{trials}, {time}, {energy}, {carbon}"
-
-
-def _count(units: float, unit: FunctionalUnit) -> str:
-    """So many functional units in three digits, thousands of tokens as tokens."""
-    things = {"1k-output-tokens": "output tokens", "output-token": "output tokens", "prompt": "prompts"}
-    number = units * TOKENS_PER_KILO if unit == "1k-output-tokens" else units
-    return f"{float(f'{number:.3g}'):,.10g} {things.get(unit, 'prompt tokens')}"

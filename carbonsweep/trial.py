@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import platform
 import socket
@@ -113,7 +114,9 @@ def _text(error: Exception) -> str:
     return str(error).encode(errors="backslashreplace").decode()
 
 
+@functools.cache
 def _version(package: str) -> str | None:
+    """Looked up once per process: finding a package's metadata takes milliseconds."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -257,8 +257,8 @@ def test_if_nothing_fits_there_is_an_answer_without_a_best() -> None:
 def test_every_record_is_counted_once() -> None:
     found = answer(default_records(), asking("carbon", slo=Slo(tpot_s=0.1)))
     assert sum(counts(found).values()) == 42
-    # LLaMA-7B on a T4 at batch 32 and 64, see test_roofline
-    assert counts(found)["does_not_fit"] == 2
+    # LLaMA-7B on a T4 from batch 8 on, see test_roofline
+    assert counts(found)["does_not_fit"] == 4
     assert found.bases == ("modelled",)
 
 

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "carbonsweep"
 # From the ground up. A file imports from lower floors and from its own room (folder); on floors of several rooms where
 # `neighbours` is False, the rooms do not know each other.
 FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
-    (frozenset({"units", "errors", "evidence", "pareto"}), False),
+    (frozenset({"units", "errors", "evidence", "pareto", "second_life"}), False),
     (frozenset({"domain"}), False),
     (frozenset({"facts"}), False),
     (frozenset({"carbon", "bench", "records"}), False),
@@ -26,13 +26,18 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"search"}), False),
     (frozenset({"cluster"}), False),
     (frozenset({"answer", "sweep_cost"}), False),
-    (frozenset({"exact", "document", "figures", "results", "claims", "calibration", "certainty"}), True),
     (
-        frozenset({"options", "inputs", "benches", "measuring", "terminal", "footing", "html_page"})
-        | {"quantities", "evidence_lines", "progress", "sweeping"},
+        frozenset({"exact", "objective_arrays", "per_workload", "document", "swaps", "winners", "figures", "results"})
+        | {"claims", "calibration", "certainty"},
         True,
     ),
-    (frozenset({"tune", "measure", "plan", "price", "report", "explain", "node", "calibrate"}), False),
+    (
+        frozenset({"options", "second_life_option", "inputs", "benches", "measuring", "terminal", "footing"})
+        | {"html_page", "side_by_side", "amounts", "cost_lines", "certainty_lines", "workload_file", "workload_answers"}
+        | {"quantities", "evidence_lines", "progress", "sweeping", "drawing"},
+        True,
+    ),
+    (frozenset({"tune", "measure", "plan", "price", "compare", "report", "explain", "node", "calibrate"}), False),
     (frozenset({"__main__", "__init__"}), False),
 )
 
@@ -54,7 +59,8 @@ HOMES = {
     "datasets": {"bench/prompt_hub.py"},
     "pyarrow": {"bench/prompt_files.py"},
     "pynvml": {"bench/power/nvml.py"},
-    "matplotlib": {"figures/page.py", "figures/front.py", "figures/labels.py", "figures/bars.py"},
+    "matplotlib": {"figures/"},
+    "PIL": {"figures/page.py"},
     "pandas": set(),
 }
 

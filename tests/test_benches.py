@@ -112,8 +112,12 @@ def test_measuring_without_a_gpu_measures_the_cpu_as_itself() -> None:
 def test_each_bench_refuses_the_engines_of_the_other() -> None:
     with pytest.raises(UnknownFact, match="transformers bench 'paper'"):
         choose("transformers", engines=("paper",))
-    with pytest.raises(UnknownFact, match="unknown engine 'transformers'"):
-        choose("roofline", engines=("transformers",))
+    with pytest.raises(UnknownFact, match="unknown engine 'sglang'"):
+        choose("roofline", engines=("sglang",))
+
+
+def test_the_engine_that_can_be_measured_can_be_modelled_too() -> None:
+    assert choose("roofline", engines=("Transformers",)).engines == ("transformers",)
 
 
 @pytest.mark.usefixtures("without_gpu")
@@ -194,8 +198,8 @@ def test_engines_that_are_asked_for_in_a_mixed_sweep_are_those_of_the_model() ->
         chosen = choose("auto", gpus=("T4", "H100"), engines=asked, model_missing=True)
         whole = searched(chosen)
         assert {(c.gpu, c.engine) for c in whole.configurations()} == {("T4", "transformers"), ("H100", "healthy")}
-    with pytest.raises(UnknownFact, match="unknown engine 'vllm'"):
-        choose("auto", gpus=("T4", "H100"), engines=("vllm",), model_missing=True)
+    with pytest.raises(UnknownFact, match="unknown engine 'sglang'"):
+        choose("auto", gpus=("T4", "H100"), engines=("sglang",), model_missing=True)
 
 
 @pytest.mark.usefixtures("with_t4")

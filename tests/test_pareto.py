@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonsweep.pareto import dominates, front, hypervolume, reference_point
+from carbonsweep.pareto import dominates, front, hypervolume, knee, reference_point
 
 Point = tuple[float, ...]
 
@@ -111,3 +111,40 @@ def test_the_reference_point_is_worse_than_every_point(points: list[Point]) -> N
 def test_the_reference_point_is_a_tenth_of_the_range_away() -> None:
     # Ranges 10 and 0; without a range, a tenth of the size: 5 + 0.5.
     assert reference_point([(0.0, 5.0), (10.0, 5.0)]).tolist() == [11.0, 5.5]
+
+
+def test_the_knee_is_farthest_below_the_chord_of_the_scaled_front() -> None:
+    # Scaled by 10 and 100: (0, 1), (0.1, 0.5), (0.4, 0.1), (1, 0): depths 0, 0.4, 0.5, 0.
+    assert knee([(0, 100), (1, 50), (4, 10), (10, 0)]) == 2
+    # The chord's distance is the depth over the square root of two: by hand, for the two in the middle.
+    for (x, y), depth in (((0.1, 0.5), 0.4), ((0.4, 0.1), 0.5)):
+        assert abs(x + y - 1) / math.sqrt(2) == pytest.approx(depth / math.sqrt(2))
+
+
+def test_the_knee_of_three_objectives_is_farthest_below_the_plane_through_the_corners() -> None:
+    # Depths 1 - sum: 0, 0, 0, 0.4 and 0.1.
+    assert knee([(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.2, 0.2, 0.2), (0.3, 0.3, 0.3)]) == 3
+
+
+def test_a_front_without_a_bend_has_no_knee() -> None:
+    assert knee([(0, 1), (1, 0)]) is None
+    assert knee([(0, 3), (1, 2), (2, 1), (3, 0)]) is None  # straight
+    assert knee([(0, 1), (0.9, 0.9), (1, 0)]) is None  # bulges away
+    assert knee([(0, 5), (1, 5), (2, 5)]) is None  # one objective is the same everywhere
+    with pytest.raises(ValueError, match="NaN"):
+        knee([(0, math.nan), (1, 0), (2, 0)])
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 20)] * 2), min_size=3, max_size=12, unique=True), st.floats(0.01, 100))
+def test_the_knee_knows_no_units(points: list[tuple[int, int]], factor: float) -> None:
+    kept = [points[i] for i in front(points)]
+    found, scaled = knee(kept), knee([(factor * x - 7, y) for x, y in kept])
+    assert (found is None) == (scaled is None)
+    if found is not None and scaled is not None:
+        # Equal depths may change places by rounding.
+        columns = [(min(column), max(column)) for column in zip(*kept, strict=True)]
+        depths = [
+            sum((value - low) / (high - low) for value, (low, high) in zip(kept[place], columns, strict=True))
+            for place in (found, scaled)
+        ]
+        assert depths[0] == pytest.approx(depths[1])

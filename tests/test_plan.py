@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from carbonsweep import exact, inputs
+from carbonsweep.answer import answer
+from carbonsweep.domain import Workload
+from carbonsweep.search.space import space
 from tests.running import assert_one_line_error, environment, run
 
 
@@ -71,3 +78,83 @@ def test_it_imports_neither_ray_nor_optuna_nor_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), capture_output=True, check=False
     )
     assert process.returncode == 0, process.stderr
+
+
+def test_it_says_how_sure_it_is_or_that_nobody_knows(tmp_path: Path) -> None:
+    process = run("plan", "--region", "QC", home=tmp_path)
+    assert "How sure: " in process.stdout
+    process = run("plan", "--region", "QC", "--json", home=tmp_path)
+    sure = json.loads(process.stdout)["certainty"]
+    assert sure["best"] == json.loads(process.stdout)["best"]["configuration"]
+    assert (sure["best_share"] is None) == (sure["unknown"] is not None)
+    assert set(sure["by_source"]) <= {"bench", "presets", "basis"}
+    assert sure["draws"] == 1024
+
+
+WORKLOADS = "name,prompt_tokens,output_tokens\nchat,120 480,150\nlong,1500,100\ntoo long,90000,100\n"
+
+
+def test_each_workload_of_a_file_has_its_own_answer(tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text(WORKLOADS)
+    process = run("plan", "--region", "QC", "--workloads", "w.csv", "--out", "best.csv", home=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "Modelled, not measured" in process.stdout
+    assert "2 with an answer" in process.stdout
+    assert "nothing runs" in process.stdout
+    rows = list(csv.DictReader((tmp_path / "best.csv").read_text().splitlines()))
+    assert [(row["workload"], row["outcome"]) for row in rows] == [
+        ("chat", "best"),
+        ("long", "best"),
+        ("too long", "nothing runs"),
+    ]
+    assert rows[0]["mean_prompt_tokens"] == "300.0"
+    assert rows[0]["basis"] == "modelled"
+    assert rows[2]["model"] == ""
+    assert rows[2]["total_g"] == ""
+
+
+def test_one_workload_of_a_file_has_the_answer_it_has_alone(tmp_path: Path) -> None:
+    (tmp_path / "w.jsonl").write_text('{"prompt_tokens": [7, 90], "output_tokens": 150}\n')
+    process = run("plan", "--region", "QC", "--slo-tpot", "0.06", "--workloads", "w.jsonl", "--json", home=tmp_path)
+    document = json.loads(process.stdout)
+    (row,) = document["workloads"]
+    assert (document["objective"], document["slo"], document["configurations"]) == (["carbon"], {"tpot_s": 0.06}, 42)
+    # The same lengths by the one way a single workload has: the records' own model, over the same space.
+    searched = space(
+        models=inputs.DEFAULT_MODELS,
+        gpus=inputs.DEFAULT_GPUS,
+        gpu_counts=(1,),
+        batch_sizes=(1, 2, 4, 8, 16, 32, 64),
+        dtypes=("fp16",),
+        engines=("paper",),
+    )
+    alone = Workload(name="w", prompts=None, prompt_tokens=(7, 90), token_basis="given", output_tokens=150)
+    scenario = inputs.scenario({"region": "QC"}, searched.gpus)
+    asked = inputs.question(objective=("carbon",), slo_ttft=None, slo_tpot=0.06, slo_latency=None, scenario=scenario)
+    best = answer(exact.shown(exact.plan(searched, alone, asked), alone, asked), asked).best
+    assert best is not None
+    assert {name: row[name] for name in ("model", "gpu", "batch_size")} == {
+        name: getattr(best.record.configuration, name) for name in ("model", "gpu", "batch_size")
+    }
+    assert best.footprint is not None
+    assert row["total_g"] == pytest.approx(best.footprint.total_g)
+    assert row["tpot_s"] == pytest.approx(best.measurement.tpot_s)
+
+
+def test_where_no_workload_has_an_answer_it_ends_with_3_and_shows_the_closest(tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text("prompt_tokens,output_tokens\n20,150\n")
+    process = run("plan", "--region", "QC", "--slo-tpot", "0.0001", "--workloads", "w.csv", home=tmp_path)
+    assert process.returncode == 3
+    assert "misses by" in process.stdout
+
+
+def test_a_file_of_workloads_and_one_workload_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text(WORKLOADS)
+    mixed = run("plan", "--region", "QC", "--workloads", "w.csv", "--output-tokens", "5", home=tmp_path)
+    assert_one_line_error(mixed, 2, "--output-tokens", "--workloads")
+    assert_one_line_error(run("plan", "--region", "QC", "--out", "x.csv", home=tmp_path), 2, "--workloads")
+    nowhere = run("plan", "--region", "QC", "--workloads", "w.csv", "--out", "no/x.csv", home=tmp_path)
+    assert_one_line_error(nowhere, 2, "--out")
+    (tmp_path / "bad.csv").write_text("prompt_tokens,output_tokens\nx,150\n")
+    bad = run("plan", "--region", "QC", "--workloads", "bad.csv", home=tmp_path)
+    assert_one_line_error(bad, 2, "bad.csv", "line 2", "prompt_tokens")

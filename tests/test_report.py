@@ -35,7 +35,7 @@ SPACE = Space(
     models=("TinyLlama-1.1B", "LLaMA-7B"),
     gpus=("T4", "RTX6000Ada"),
     gpu_counts=(1,),
-    batch_sizes=(1, 8, 64),  # 64 prompts of a 7B do not fit the T4
+    batch_sizes=(1, 8, 64),  # 8 prompts of a 7B, and 64, do not fit the T4
     dtypes=("fp16",),
     engines=("paper",),
 )
@@ -214,7 +214,7 @@ def test_where_nothing_fits_the_page_says_so() -> None:
 
 def test_refusals_are_counted_and_explained(records: tuple[TrialRecord, ...]) -> None:
     shown = words((*records, record(configuration(batch_size=3), FAILED)), question())
-    assert "1 do not fit, 0 unsupported, 1 failed" in shown
+    assert "2 do not fit, 0 unsupported, 1 failed" in shown
     assert "failed the driver went away" in shown
     assert "does-not-fit does not fit: lacks" in shown
 
@@ -263,6 +263,14 @@ def test_the_page_says_what_the_sweep_itself_cost() -> None:
     assert "What the sweep itself cost This sweep itself: 1 trial, 412 s of GPU time, 31 kJ, 294 mg CO2e" in shown
     assert "As much as serving 150,000 output tokens by the best configuration." in shown
     assert "What the sweep itself cost" not in words(tried, asked)
+
+
+def test_the_page_says_how_sure_it_is_or_that_nobody_knows(records: tuple[TrialRecord, ...]) -> None:
+    assert "How sure How sure: " in words(records, question())
+    gone = (record(configuration(engine="gone-0.1"), measurement()),)
+    assert "How sure: unknown, the device model of these records is gone" in words(gone, question())
+    measured = (record(configuration(), measurement(basis="measured")),)
+    assert "T4 batch 4 is best in 100 % of 1,024 draws" in words(measured, question())
 
 
 def test_damaged_lines_and_an_unfinished_sweep_are_warned_of(records: tuple[TrialRecord, ...]) -> None:

@@ -215,7 +215,7 @@ def test_a_journal_that_cannot_be_read_ends_with_4(home: Path) -> None:
         (("--region", "QC", "--gpus", "T5"), ("unknown GPU 'T5'", "T4")),
         (("--region", "QC", "--models", "llama-8b"), ("unknown model 'llama-8b'", "did you mean")),
         (("--objective", "carbn", "--region", "QC"), ("unknown objective 'carbn'", "did you mean carbon")),
-        (("--region", "QC", "--engine", "vllm"), ("unknown engine 'vllm'", "healthy")),
+        (("--region", "QC", "--engine", "helthy"), ("unknown engine 'helthy'", "did you mean healthy")),
         (("--region", "QC", "--dtypes", "int3"), ("unknown dtype 'int3'", "fp16")),
         ((), ("--objective carbon needs a grid", "--region")),
         (("--region", "QC", "--slo-ttft", "-1"), ("--slo-ttft", "'-1' is not a finite number above 0")),

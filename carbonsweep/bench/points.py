@@ -25,6 +25,10 @@ class Axis(Generic[Value]):
     def at(self, i: int) -> Value:
         return self.values[int(self.index[i])]
 
+    def of(self, rows: slice | Indices) -> Axis[Value]:
+        """The same values for some of the configurations."""
+        return Axis(self.values, self.index[rows])
+
     def places(self, value: Value) -> NDArray[np.bool_]:
         """Where `value` is. Raises ValueError where it is none of the values."""
         return np.equal(self.index, self.values.index(value))
@@ -43,6 +47,17 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.model.index)
+
+    def part(self, rows: slice | Indices) -> Points:
+        """Some of the configurations, in the order of `rows`."""
+        return Points(
+            model=self.model.of(rows),
+            gpu=self.gpu.of(rows),
+            gpu_count=self.gpu_count.of(rows),
+            batch_size=self.batch_size.of(rows),
+            dtype=self.dtype.of(rows),
+            engine=self.engine.of(rows),
+        )
 
     def configuration(self, i: int) -> Configuration:
         """The i-th configuration."""

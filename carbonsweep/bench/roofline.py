@@ -12,7 +12,6 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,8 @@ from numpy.typing import NDArray
 from carbonsweep import facts
 from carbonsweep.bench.points import Points, listed
 from carbonsweep.bench.roofline_inputs import Array, Inputs, gathered
+from carbonsweep.bench.roofline_power import power_w
+from carbonsweep.bench.roofline_time import all_reduce_s, gpu_s, host_beside_s, host_s, smooth_maximum, spilled_s
 from carbonsweep.domain import (
     BenchIdentity,
     Configuration,
@@ -30,9 +31,6 @@ from carbonsweep.domain import (
 )
 from carbonsweep.errors import DoesNotFit, Unsupported
 from carbonsweep.facts.engines import engine
-
-SMOOTHNESS: Final = 3.0
-"""Order of the smooth maximum: 3 rounds the roofline's knee by at most 26 % where both limits are equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,11 @@ def predict(configurations: Sequence[Configuration], workload: Workload) -> Pred
 def predict_points(points: Points, workload: Workload) -> Prediction:
     """The same for configurations given as points, which may be millions."""
     return _predict(gathered(points, workload))
+
+
+def predict_inputs(inputs: Inputs) -> Prediction:
+    """The same for facts gathered already, in any shapes that broadcast together."""
+    return _predict(inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,8 @@ def _measurement(configuration: Configuration, workload: Workload, predicted: Pr
 def _predict(x: Inputs) -> Prediction:
     # Bytes on each GPU. Tensor parallelism shares out whole heads, so beyond one key-value head a GPU it repeats them.
     kv_bytes = x.kv_values_per_token * x.bytes_per_value / np.minimum(x.count, x.kv_heads)
-    streamed_weight_bytes = (x.block_parameters + x.head_parameters) * x.bytes_per_value / x.count
+    stored_parameters = x.block_parameters * x.weight_bytes_factor + x.head_parameters
+    streamed_weight_bytes = stored_parameters * x.bytes_per_value / x.count
     context = x.padded_prompt + x.output_tokens / 2  # mean over the decode steps
     steps = x.output_tokens - 1
     rows = x.batch * x.padded_prompt
@@ -194,34 +198,35 @@ def _predict(x: Inputs) -> Prediction:
         + 2 * x.head_parameters * x.batch
         + x.attention_flop_factor * x.layers * x.attention_width * rows * x.padded_prompt
     )
-    prefill_gpu_s = _gpu_s(x, prefill_flop, streamed_weight_bytes + rows * kv_bytes, rows)
+    prefill_gpu_s = gpu_s(x, prefill_flop, streamed_weight_bytes + rows * kv_bytes, rows)
     needed_bytes = _needed_bytes(x, kv_bytes)
     available_bytes = x.memory * x.memory_share
     output_bytes = x.batch * x.output_tokens * kv_bytes
-    prefill_spill_s = _spill_s(x, needed_bytes - output_bytes - available_bytes)
-    prefill_s = smooth_maximum(_host_s(x), prefill_gpu_s) + prefill_spill_s + _all_reduce_s(x, rows)
+    prefill_spill_s = spilled_s(x, needed_bytes - output_bytes - available_bytes)
+    prefill_s = smooth_maximum(host_s(x), prefill_gpu_s) + prefill_spill_s + all_reduce_s(x, rows)
 
     # Decode: one row per sequence and step, attending to its whole padded context.
     decode_flop = (
         2 * (x.block_parameters + x.head_parameters) * x.batch + 4 * x.layers * x.attention_width * x.batch * context
     )
     kv_traffic = x.kv_traffic_factor * x.batch * context * kv_bytes
-    decode_gpu_s = _gpu_s(x, decode_flop, streamed_weight_bytes + kv_traffic, x.batch)
-    sequences_s = x.batch * x.layers * x.sequence_s_per_layer
+    kv_reads = kv_traffic * (x.heads / x.kv_heads) ** x.kv_group_exponent
+    decode_gpu_s = gpu_s(x, decode_flop, streamed_weight_bytes + kv_reads, x.batch)
+    sequence_s = x.layers * x.sequence_s_per_layer
+    pass_s = smooth_maximum(host_beside_s(x, x.free_sequences * sequence_s), decode_gpu_s)
     # A caching allocator does not wait for the last token: decode lacks what the full context lacks.
-    spill_s = _spill_s(x, needed_bytes - available_bytes)
-    step_s = smooth_maximum(_host_s(x), decode_gpu_s) + sequences_s + spill_s + _all_reduce_s(x, x.batch)
+    spill_s = spilled_s(x, needed_bytes - available_bytes)
+    step_s = pass_s + x.batch * sequence_s + spill_s + all_reduce_s(x, x.batch)
 
-    prefill_w = _power_w(
-        x, x.prefill_power_floor, prefill_flop, np.zeros_like(rows), prefill_gpu_s, prefill_gpu_s / prefill_s
-    )
-    decode_w = _power_w(
+    prefill_w = power_w(x, x.prefill_power_floor, prefill_flop, 0.0, prefill_gpu_s, prefill_gpu_s / prefill_s, 0.0)
+    decode_w = power_w(
         x,
         x.decode_power_floor,
         decode_flop,
         kv_traffic / (streamed_weight_bytes + kv_traffic),
         decode_gpu_s,
-        (decode_gpu_s + x.sequence_busy * sequences_s) / step_s,
+        decode_gpu_s / step_s,
+        x.sequence_busy * np.maximum(x.batch - x.free_sequences, 0) * sequence_s / step_s,
     )
     return Prediction(
         supported=_supported(x),
@@ -245,52 +250,10 @@ def _supported(x: Inputs) -> NDArray[np.bool_]:
     return has_dtype & within_context & np.equal(x.heads % x.count, 0)
 
 
-def smooth_maximum(first: Array, second: Array) -> Array:
-    """(a^p + b^p)^(1/p): at least the larger, and near it once the other is half of it."""
-    larger = np.maximum(first, second)
-    smaller = np.minimum(first, second)
-    return larger * (1 + (smaller / larger) ** SMOOTHNESS) ** (1 / SMOOTHNESS)
-
-
-def _gpu_s(x: Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
-    """Roofline of one forward pass, in seconds, from the work of all GPUs and the traffic of each."""
-    efficiency = x.compute_efficiency * rows / (rows + x.compute_half_rows)
-    compute_s = flop / x.count / (efficiency * x.flop_per_s)
-    memory_s = traffic_bytes / (x.bandwidth_efficiency * x.bandwidth)
-    return smooth_maximum(compute_s, memory_s)
-
-
-def _host_s(x: Inputs) -> Array:
-    return x.host_layers * x.host_s_per_layer + x.host_s_per_pass
-
-
-def _spill_s(x: Inputs, lacking_bytes: Array) -> Array:
-    """Seconds a pass waits for what lies in host memory: as far as the engine lets anything lie there."""
-    return np.clip(lacking_bytes, 0, x.spill_limit) / x.spill_bytes_per_s
-
-
-def _all_reduce_s(x: Inputs, rows: Array) -> Array:
-    """Two ring all-reduces of the activations per layer, in seconds; 0 on one GPU.
-
-    A ring of n reduces and then gathers in n - 1 steps each, every step sending 1/n of the data over one link:
-    t = 2 (n - 1) (latency + data / (n bandwidth)). Patarasuk and Yuan, J. Parallel Distrib. Comput. 69 (2009) 117-124.
-    """
-    activation_bytes = rows * x.hidden * x.bytes_per_value
-    ring_s = 2 * (x.count - 1) * (x.link_latency_s + activation_bytes / (x.count * x.link))
-    return x.layers * 2 * ring_s
-
-
-def _power_w(x: Inputs, floor: Array, flop: Array, kv_share: Array, gpu_s: Array, busy: Array) -> Array:
-    """Board power over all GPUs, at most TDP: waiting for the host, and the phase's power while the GPU works."""
-    utilisation = flop / x.count / (gpu_s * x.flop_per_s)
-    working_w = x.tdp_w * (floor + x.compute_power * np.sqrt(utilisation) + x.kv_power * kv_share)
-    working_w = np.maximum(working_w, x.waiting_w)
-    return x.count * np.clip(x.waiting_w + (working_w - x.waiting_w) * np.minimum(busy, 1.0), x.idle_w, x.tdp_w)
-
-
 def _needed_bytes(x: Inputs, kv_bytes: Array) -> Array:
     """Bytes per GPU: weights, the full context's KV cache, prefill activations, and the engine's reserve."""
-    weights = x.parameters * x.bytes_per_value / x.count
+    stored_parameters = x.parameters - x.block_parameters * (1 - x.weight_bytes_factor)
+    weights = stored_parameters * x.bytes_per_value / x.count
     cache = x.batch * (x.padded_prompt + x.output_tokens) * kv_bytes
     activations = x.batch * x.padded_prompt * x.hidden * x.activation_bytes
     return weights + cache + activations + x.memory_reserve

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from carbonsweep import facts
 from carbonsweep.carbon.embodied import amortised_g, embodied_carbon, embodied_range
 from carbonsweep.carbon.operational import Quantity, idle_energy_j, operational_g
+from carbonsweep.carbon.write_off import share_left
 from carbonsweep.domain import Energy, Footprint, FunctionalUnit, Measurement, PhaseMeasurement, Scenario
 from carbonsweep.errors import BadInput, EnergyUnknown
 from carbonsweep.units import TOKENS_PER_KILO
@@ -38,6 +40,29 @@ def footprint(measurement: Measurement, scenario: Scenario) -> Footprint:
         embodied_high_g=em_high_g,
         functional_unit=scenario.functional_unit,
         assumed=any(part.assumed for part in parts),
+    )
+
+
+def phase_footprint(measurement: Measurement, phase: Literal["prefill", "decode"], scenario: Scenario) -> Footprint:
+    """Grams per token of one phase: per real prompt token of prefill, per output token of decode.
+
+    HotCarbon'24, Equation 4, over that phase alone (its Figures 5 and 6). The functional unit of `scenario` has no say,
+    a hand-over belongs to neither phase. Raises as `footprint`.
+    """
+    place = ("prefill", "decode").index(phase)
+    part = tuple(_parts(measurement, scenario))[place]
+    tokens = (measurement.prefill, measurement.decode)[place].tokens
+    low_g, value_g, high_g = (grams / tokens for grams in _operational_g(part, scenario))
+    em_low_g, em_g, em_high_g = (grams / tokens for grams in tuple(_embodied_g(measurement, scenario))[place])
+    return Footprint(
+        operational_g=value_g,
+        operational_low_g=low_g,
+        operational_high_g=high_g,
+        embodied_g=em_g,
+        embodied_low_g=em_low_g,
+        embodied_high_g=em_high_g,
+        functional_unit="prompt-token" if phase == "prefill" else "output-token",
+        assumed=part.assumed,
     )
 
 
@@ -86,7 +111,10 @@ def batch_operational_g(
 def batch_embodied_g(
     *, embodied_kg: Quantity | float, busy_s: Quantity, gpu_count: Quantity | float, scenario: Scenario
 ) -> Quantity:
-    """Grams of making the devices, by the time a batch occupies them; `embodied_kg` is per device. Elementwise."""
+    """Grams of making the devices, by the time a batch occupies them. Elementwise.
+
+    `embodied_kg` is what is charged for one device: in a second life, its share left (`write_off.charged_kg`).
+    """
     device_kg = embodied_kg + scenario.host_embodied_kg
     return amortised_g(device_kg, busy_s * gpu_count, scenario.lifetime_s, scenario.utilisation)
 
@@ -106,7 +134,7 @@ class _Part:
 
 def _parts(measurement: Measurement, scenario: Scenario) -> Iterator[_Part]:
     phases = (measurement.prefill, measurement.decode)
-    for phase, idle_w in zip(phases, _idle_w_of_phases(measurement, scenario), strict=True):
+    for phase, idle_w in zip(phases, idle_w_of_phases(measurement, scenario), strict=True):
         yield _part(
             phase.energy,
             scenario,
@@ -174,14 +202,17 @@ def _embodied_g(measurement: Measurement, scenario: Scenario) -> Iterator[tuple[
     """Low, value and high grams of each phase; the range is over every preset that knows its device."""
     for phase in (measurement.prefill, measurement.decode):
         low_kg, high_kg = embodied_range(phase.gpu)
+        share = share_left(phase.gpu, scenario)
         low_g, value_g, high_g = (
-            batch_embodied_g(embodied_kg=kg, busy_s=phase.occupied_s, gpu_count=phase.gpu_count, scenario=scenario)
+            batch_embodied_g(
+                embodied_kg=kg * share, busy_s=phase.occupied_s, gpu_count=phase.gpu_count, scenario=scenario
+            )
             for kg in (low_kg, embodied_carbon(phase.gpu, scenario.embodied).kg, high_kg)
         )
         yield low_g, value_g, high_g
 
 
-def _idle_w_of_phases(measurement: Measurement, scenario: Scenario) -> tuple[float | None, float | None]:
+def idle_w_of_phases(measurement: Measurement, scenario: Scenario) -> tuple[float | None, float | None]:
     """Idle watts of the devices each phase occupied.
 
     One set of devices runs both phases, and each then counts all of `idle_w`. In a split, where there is a hand-over,

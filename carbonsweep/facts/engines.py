@@ -27,7 +27,9 @@ class Engine:
 
     Host: `host_s_per_layer` and `host_s_per_pass` are the CPU's time to launch one forward pass, which the GPU's work
     hides or not. `sequence_s_per_layer` is the extra time each sequence of a decode batch costs in every layer on a
-    GPU of `sequence_reference_flop_per_s`, falling with the compute rate to the power `sequence_exponent`.
+    GPU of `sequence_reference_flop_per_s`, falling with the compute rate to the power `sequence_exponent`. The
+    time of the first `free_sequences` (0 or 1) is part of the host's pass, and no work of the GPU: nothing is padded or
+    copied for a batch of 1.
     GPU: the share of peak bandwidth reached, the share of peak compute at many rows and the rows at which half of it
     is reached, what attention computes (4: the full square, 2: its causal half), and how often a decode step moves the
     KV cache (1: reads it once; an eager cache that is copied whenever it grows moves it several times).
@@ -36,8 +38,16 @@ class Engine:
     pass at `spill_bytes_per_s`.
     Power: `waiting_idle_factor` times idle power while the host is awaited; while the GPU works, shares of TDP: a floor
     per phase, growth with the square root of compute utilisation and with the share of KV traffic. The floors are those
-    of a board of `power_reference_w_per_mm2` (TDP over die area), and fall with that density to the power
-    `power_density_exponent`. `sequence_busy` is the share of the per-sequence time the GPU really works.
+    of a board of `power_reference_w_per_mm2` (TDP over die area); `power_area_share` of a floor is so many watts per
+    die area on every board, hence a larger share of a smaller TDP, the rest the same share of TDP on every board.
+    `sequence_busy` is the share of the per-sequence time the GPU really works, at
+    `sequence_power` times TDP where that is more than the phase draws (0: as the phase draws).
+    `kernel_s_per_layer`: GPU time a Llama's layer loses between kernels (ramps, tails, waits), whatever its size.
+    `kv_group_exponent`: the query heads of one key-value head share its reads (0), each reads for itself (1), or in
+    between. Compute efficiency is that of a GPU with `compute_reference_j_per_flop` to spend (TDP over peak, in terms
+    of a 7 nm process), and grows with that budget to the power `compute_budget_exponent`, between a low and a high one.
+    Quantised weights: bytes of a stored block weight over those of the dtype, and the bytes moved to unpack it where
+    a pass has many rows, half of them at `unpacking_half_rows`.
     Errors are relative half-widths of the 95 % interval of a phase's time, and of its energy.
     """
 
@@ -62,7 +72,7 @@ class Engine:
     link_latency_s: float
     waiting_idle_factor: float
     power_reference_w_per_mm2: float
-    power_density_exponent: float
+    power_area_share: float
     prefill_power_floor: float
     decode_power_floor: float
     compute_power: float
@@ -73,6 +83,17 @@ class Engine:
     decode_energy_error: float
     error_source: str
     source: str
+    kernel_s_per_layer: float = 0.0
+    kv_group_exponent: float = 0.0
+    compute_budget_exponent: float = 0.0
+    compute_reference_j_per_flop: float = 1.28e-12
+    compute_budget_low_j_per_flop: float = 0.4e-12
+    compute_budget_high_j_per_flop: float = 4e-12
+    weight_bytes_factor: float = 1.0
+    unpacking_bytes_per_parameter: float = 0.0
+    unpacking_half_rows: float = 1.0
+    free_sequences: float = 0.0
+    sequence_power: float = 0.0
 
 
 def engine(name: str, gpu: str) -> Engine:

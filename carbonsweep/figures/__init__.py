@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from carbonsweep.figures.bars import embodied_figure
 from carbonsweep.figures.front import pareto_figure, pareto_panels, pareto_png
-from carbonsweep.figures.page import basis, image
+from carbonsweep.figures.page import basis, image, small_png
 
-__all__ = ["basis", "embodied_figure", "image", "pareto_figure", "pareto_panels", "pareto_png"]
+__all__ = ["basis", "embodied_figure", "image", "pareto_figure", "pareto_panels", "pareto_png", "small_png"]

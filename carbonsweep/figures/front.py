@@ -12,17 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from carbonsweep.answer import Answer, Candidate
+from carbonsweep.figures.front_axes import Scale, near, set_scale
+from carbonsweep.figures.front_detail import detail_entries, detail_footer, draw_intervals, draw_knee, knee_of
 from carbonsweep.figures.labels import Point, label
-from carbonsweep.figures.page import SMALL_PRINT, Page, Style, drawn, footer, image, mass_unit, widest_in, wrapped
-from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Objective
+from carbonsweep.figures.page import SMALL_PRINT, Page, Style, drawn, footer, image, widest_in, wrapped
+from carbonsweep.search.objectives import LIMIT_NAMES, Objective
 
 GREY: Final = "#8a8a8a"
 FRONT_COLOUR: Final = "#444444"
-DECADE: Final = 10.0
-"""An axis whose values span more than this is logarithmic."""
 MOST_AT_FULL_SIZE: Final = 300
 """More points than this are drawn smaller."""
 
@@ -39,19 +38,28 @@ def pareto_figure(answer: Answer) -> Figure:
     return pareto_panels({"": answer})
 
 
-def pareto_panels(answers: Mapping[str, Answer]) -> Figure:
-    """One Pareto picture per answer, side by side under their names; a GPU or model looks the same in all of them."""
+def pareto_panels(answers: Mapping[str, Answer], *, in_detail: bool = False) -> Figure:
+    """One Pareto picture per answer, side by side under their names; a GPU or model looks the same in all of them.
+
+    In detail: the front's knee and 95 % intervals are drawn, and each objective beyond the second has a row of its own,
+    against the first. The answers ask for the same objectives.
+    """
     with matplotlib.rc_context({"text.parse_math": False}):  # a model may be called anything, "$" included
-        page = Page.of(len(answers))
+        objectives = max(len(answer.front_objectives) for answer in answers.values())
+        page = Page.of(len(answers), rows=objectives - 1 if in_detail else 1)
         style = Style.of(answers.values())
         for i, (name, answer) in enumerate(answers.items()):
-            _draw(page.axes(i), answer, style, name)
-            page.footer(footer(answer), i)
-        page.legend(_entries(style, answers.values()))
+            for row in range(page.rows):
+                _draw(page.axes(i, row), _View.of(answer, row, in_detail), style, name)
+            if not in_detail:
+                page.footer(footer(answer), i)
+        if in_detail:
+            page.footer(detail_footer(answers.values()))
+        page.legend(_entries(style, answers.values(), in_detail))
         return page.figure
 
 
-def _entries(style: Style, answers: Iterable[Answer]) -> list[Artist]:
+def _entries(style: Style, answers: Iterable[Answer], in_detail: bool) -> list[Artist]:
     """Only what the pictures of `answers` show."""
     answers = list(answers)
     fronts = {len(answer.front_objectives) for answer in answers if answer.front}
@@ -61,7 +69,8 @@ def _entries(style: Style, answers: Iterable[Answer]) -> list[Artist]:
     entries += [_sign(model, color="#666666", marker=marker) for model, marker in style.markers.items()]
     if any(answer.infeasible for answer in answers):
         entries.append(_sign("misses a limit", color=GREY, markerfacecolor="none"))
-    if any(_shown_limits(answer) for answer in answers):
+    shown = None if in_detail else 2
+    if any(_shown_limits(answer, answer.front_objectives[:shown]) for answer in answers):
         entries.append(Patch(facecolor="#ececec", edgecolor="#bdbdbd", hatch="////", label="beyond the SLO"))
     if 2 in fronts:
         entries.append(Line2D([], [], color=FRONT_COLOUR, linewidth=1.3, label="Pareto front"))
@@ -69,6 +78,8 @@ def _entries(style: Style, answers: Iterable[Answer]) -> list[Artist]:
         entries.append(_sign("on the Pareto front", color=FRONT_COLOUR, markerfacecolor="none", markersize=9))
     if fronts:
         entries.append(_sign("recommended", color="black", markerfacecolor="none", markersize=10, mew=1.6))
+    if in_detail:
+        entries += detail_entries(answers)
     return entries
 
 
@@ -84,29 +95,37 @@ def _sign(text: str, **style: Any) -> Line2D:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
-    """One axis of a Pareto picture: an objective, and the unit its values are shown in."""
+class _View:
+    """What one panel shows of an answer: the first objective upwards, another one to the right."""
 
-    objective: Objective
-    label: str
-    factor: float
+    answer: Answer
+    y: Objective
+    x: Objective
+    in_detail: bool
 
     @classmethod
-    def of(cls, objective: Objective, answer: Answer) -> _Scale:
-        per = UNITS[answer.question.scenario.functional_unit]
-        unit, factor = objective.unit.replace("/functional unit", f" per {per}"), 1.0
-        if objective.unit.startswith("g/"):
-            mass, factor = mass_unit(objective.value(c.measurement, answer.question.scenario) for c in drawn(answer))
-            unit = f"{mass} CO2e per {per}"
-        better = "more is better" if objective.sign < 0 else "less is better"
-        return cls(objective, f"{objective.label}, {unit} ({better})", factor)
+    def of(cls, answer: Answer, row: int, in_detail: bool) -> _View:
+        return cls(answer, answer.front_objectives[0], answer.front_objectives[row + 1], in_detail)
 
-    def value(self, candidate: Candidate, answer: Answer) -> float:
-        return self.factor * self.objective.value(candidate.measurement, answer.question.scenario)
+    @property
+    def limits(self) -> dict[str, float]:
+        return _shown_limits(self.answer, (self.y, self.x))
+
+    @property
+    def corner(self) -> Literal["post", "pre"] | None:
+        """How the front steps; None over more than two objectives, which leave no line in a plane.
+
+        At x one can have the best y of any point at least as good in x: to its left if less is better, else to its
+        right.
+        """
+        if len(self.answer.front_objectives) > 2:
+            return None
+        return "pre" if self.x.sign < 0 else "post"
 
 
-def _draw(axes: Axes, answer: Answer, style: Style, name: str) -> None:
-    y, x = (_Scale.of(objective, answer) for objective in answer.front_objectives[:2])
+def _draw(axes: Axes, view: _View, style: Style, name: str) -> None:
+    answer = view.answer
+    y, x = Scale.of(view.y, answer), Scale.of(view.x, answer)
     points = {c.record.key: (x.value(c, answer), y.value(c, answer)) for c in drawn(answer)}
     axes.set_xlabel(x.label, fontsize=9.5)
     axes.set_ylabel(y.label, fontsize=9.5)
@@ -115,14 +134,17 @@ def _draw(axes: Axes, answer: Answer, style: Style, name: str) -> None:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no configuration gave a result", transform=axes.transAxes, ha="center", color=GREY)
         return
-    limits = _shown_limits(answer)
     for which, scale, values in zip("xy", (x, y), zip(*points.values(), strict=True), strict=True):
-        _set_scale(axes, which, [*values, *_near(limits.get(scale.objective.name), values)])
-    _shade(axes, x.objective, y.objective, limits)
+        set_scale(axes, which, [*values, *near(view.limits.get(scale.objective.name), values)])
+    _shade(axes, x.objective, y.objective, view.limits)
     _draw_points(axes, answer.infeasible, points, style, hollow=True)
-    _draw_front(axes, [points[c.record.key] for c in answer.front], _corner(answer))
+    _draw_front(axes, [points[c.record.key] for c in answer.front], view.corner)
     _draw_points(axes, answer.feasible, points, style, hollow=False)
-    label(axes, answer, points, _corner(answer))
+    knee = knee_of(answer) if view.in_detail else None
+    if view.in_detail:
+        draw_intervals(axes, answer, x, y)
+        draw_knee(axes, None if knee is None else points[knee.record.key])
+    label(axes, answer, points, view.corner, knee)
 
 
 def _title(axes: Axes, answer: Answer, x: Objective, y: Objective, name: str) -> None:
@@ -152,34 +174,11 @@ def _rests_on(bases: Sequence[str]) -> str:
     return ", ".join(f"part {each}" for each in bases) or "no result"
 
 
-def _shown_limits(answer: Answer) -> dict[str, float]:
-    """Limits in seconds on the two axes shown, by objective."""
+def _shown_limits(answer: Answer, on_axes: Sequence[Objective]) -> dict[str, float]:
+    """Limits in seconds on the axes shown, by objective."""
     limits = answer.question.slo.limits()
-    shown = [objective.name for objective in answer.front_objectives[:2]]
+    shown = [objective.name for objective in on_axes]
     return {name: limits[_LIMIT_OF[name]] for name in shown if _LIMIT_OF.get(name) in limits}
-
-
-def _near(limit: float | None, values: Sequence[float]) -> list[float]:
-    """The limit belongs in the picture unless it would squeeze the points into a corner."""
-    return [] if limit is None or not min(values) / DECADE < limit < max(values) * DECADE else [limit]
-
-
-def _set_scale(axes: Axes, which: str, values: list[float]) -> None:
-    """Log where the values span more than a decade; ticks are plain numbers, at 1, 2 and 5 of each decade."""
-    low, high = min(values), max(values)
-    logarithmic = low > 0 and high / low > DECADE
-    if logarithmic:
-        margin = (high / low) ** 0.07
-        span = (low / margin, high * margin)
-    else:
-        margin = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
-        span = (low - margin, high + margin)
-    axes.set(**{f"{which}scale": "log" if logarithmic else "linear", f"{which}lim": span})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if logarithmic:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,)))
-        axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}" if abs(value) < 1e7 else f"{value:.0e}"))
 
 
 def _shade(axes: Axes, x: Objective, y: Objective, limits: Mapping[str, float]) -> None:
@@ -227,13 +226,3 @@ def _draw_front(axes: Axes, front: list[Point], corner: Literal["post", "pre"] |
         axes.plot(xs, ys, "o", markersize=11, markerfacecolor="none", color=FRONT_COLOUR, zorder=3, label="front")
     else:
         axes.step(xs, ys, where=corner, color=FRONT_COLOUR, linewidth=1.3, zorder=3, label="front")
-
-
-def _corner(answer: Answer) -> Literal["post", "pre"] | None:
-    """How the front steps; None over more than two objectives, which leave no line in a plane.
-
-    At x one can have the best y of any point at least as good in x: to its left if less is better, else to its right.
-    """
-    if len(answer.front_objectives) > 2:
-        return None
-    return "pre" if answer.front_objectives[1].sign < 0 else "post"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import textwrap
 import warnings
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 
 from carbonsweep.answer import Answer, Candidate
 from carbonsweep.bench.basis import basis_words
+from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.domain import Basis
 
 PALETTE: Final = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#009E73", "#CC79A7")
@@ -27,18 +29,24 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 SMALL_PRINT: Final = "#444444"
 LONGEST_REASON: Final = 260
 """Characters of an error source that a footer quotes."""
+ALIKE: Final = 60
+"""Error sources whose first so many characters agree say the same of several GPUs."""
 DPI: Final = 150
+SMALL_DPI: Final = 130
+SMALL_COLOURS: Final = 128
+"""Of pictures kept in a repository: readable on a page, and small; their PDF has no such limits."""
 
 _MASS_UNITS: Final = (("g", 1.0), ("mg", 1e3), ("µg", 1e6))
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A figure laid out in inches: panels in a row, a footer under each, one legend to their right."""
+    """A figure laid out in inches: panels in rows, a footer under each column, one legend to their right."""
 
     figure: Figure
     panels: int
     panel_in: tuple[float, float]
+    rows: int = 1
 
     LEFT = 0.85
     GAP = 0.95
@@ -46,19 +54,23 @@ class Page:
     BOTTOM = 1.25
     LEGEND = 2.2
 
+    ROW_GAP = 1.2
+
     @classmethod
-    def of(cls, panels: int, *, height_in: float = 4.3) -> Page:
+    def of(cls, panels: int, *, height_in: float = 4.3, rows: int = 1) -> Page:
         panel_in = (6.3 if panels == 1 else 5.0, height_in)
         width = cls.LEFT + panels * panel_in[0] + (panels - 1) * cls.GAP + cls.LEGEND
-        figure = Figure(figsize=(width, cls.TOP + height_in + cls.BOTTOM), facecolor="white")
+        height = cls.TOP + rows * height_in + (rows - 1) * cls.ROW_GAP + cls.BOTTOM
+        figure = Figure(figsize=(width, height), facecolor="white")
         FigureCanvasAgg(figure)
-        return cls(figure, panels, panel_in)
+        return cls(figure, panels, panel_in, rows)
 
-    def axes(self, panel: int) -> Axes:
+    def axes(self, panel: int, row: int = 0) -> Axes:
         width, height = self.figure.get_size_inches()
         panel_width, panel_height = self.panel_in
         left = self.LEFT + panel * (panel_width + self.GAP)
-        axes = self.figure.add_axes((left / width, self.BOTTOM / height, panel_width / width, panel_height / height))
+        bottom = self.BOTTOM + (self.rows - 1 - row) * (panel_height + self.ROW_GAP)
+        axes = self.figure.add_axes((left / width, bottom / height, panel_width / width, panel_height / height))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
         return axes
@@ -70,7 +82,7 @@ class Page:
         if panel is not None and self.panels > 1:
             left = self.LEFT + panel * (self.panel_in[0] + self.GAP) - 0.4
             right = left + self.panel_in[0] + 0.5
-        lines = wrapped(text, right - left, size_pt=7.5, most=5)
+        lines = wrapped(text, right - left, size_pt=7.5, most=6)
         self.figure.text(left / width, 0.1 / height, lines, fontsize=7.5, color=SMALL_PRINT, va="bottom")
 
     def legend(self, handles: list[Artist]) -> None:
@@ -120,6 +132,23 @@ def image(figure: Figure, kind: Literal["png", "pdf", "svg"]) -> bytes:
     return content.getvalue()
 
 
+def small_png(figure: Figure) -> bytes:
+    """The figure as a PNG file of SMALL_COLOURS colours, a third as large; the same figure gives the same bytes."""
+    from PIL import Image
+
+    before, figure.dpi = figure.dpi, SMALL_DPI
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            pixels, size = FigureCanvasAgg(figure).print_to_buffer()  # type: ignore[no-untyped-call]
+    finally:
+        figure.dpi = before
+    content = io.BytesIO()
+    picture = Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1).convert("RGB")
+    picture.quantize(SMALL_COLOURS, method=Image.Quantize.FASTOCTREE).save(content, "png", optimize=True)
+    return content.getvalue()
+
+
 def footer(answer: Answer) -> str:
     """What an answer rests on, in a sentence or three: basis, bench, engine, error, region, embodied preset."""
     scenario = answer.question.scenario
@@ -127,10 +156,12 @@ def footer(answer: Answer) -> str:
     if scenario.intensity is not None:
         grid = scenario.intensity
         region = f"region {grid.region}, {grid.g_per_kwh:g} g/kWh {grid.basis}"
+    second_life = f"; second life: {second_life_words(scenario)}" if scenario.second_life else ""
     assumed = ""
     if any(c.footprint is not None and c.footprint.assumed for c in drawn(answer)):
         assumed = f" Energy assumed: {scenario.assumed_power_w:g} W per device, no meter."
-    return f"{basis(answer)}{_errors(answer)}{assumed} Priced: {region}; embodied preset {scenario.embodied}."
+    priced = f"{region}; embodied preset {scenario.embodied}{second_life}"
+    return f"{basis(answer)}{_errors(answer)}{assumed} Priced: {priced}."
 
 
 def basis(answer: Answer) -> str:
@@ -150,9 +181,26 @@ def basis(answer: Answer) -> str:
 
 
 def _errors(answer: Answer) -> str:
-    sources = sorted({c.measurement.error_source for c in drawn(answer)})
-    quoted = [textwrap.shorten(source, LONGEST_REASON, placeholder=" ...") for source in sources]
-    return f" Error: {'; '.join(quoted)}." if quoted else ""
+    quoted = quoted_sources((c.measurement.error_source for c in drawn(answer)), LONGEST_REASON)
+    return f" Error: {quoted}" if quoted else ""
+
+
+def quoted_sources(sources: Iterable[str], longest: int) -> str:
+    """Error sources as a sentence of about `longest` characters, each once; of several alike, their common start."""
+    alike: dict[str, list[str]] = {}
+    for source in sorted(set(sources)):
+        alike.setdefault(source[:ALIKE], []).append(source.rstrip("."))
+    shared = [
+        members[0] if len(members) == 1 else f"{_shared_start(members)} ... (by GPU)" for members in alike.values()
+    ]
+    said = "; ".join(textwrap.shorten(each, longest // len(shared), placeholder=" ...") for each in shared)
+    return said if not said or said.endswith("...") else f"{said}."
+
+
+def _shared_start(texts: Sequence[str]) -> str:
+    """What all texts begin with, without a word cut short or a mark at its end."""
+    letters = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False))
+    return "".join(column[0] for column in letters).rpartition(" ")[0].rstrip(" ;,.")
 
 
 def drawn(answer: Answer) -> tuple[Candidate, ...]:

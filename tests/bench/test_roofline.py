@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from carbonsweep import facts
 from carbonsweep.bench.points import listed, product
 from carbonsweep.bench.prompts import built_in_workload
-from carbonsweep.bench.roofline import Prediction, RooflineBench, predict, smooth_maximum
+from carbonsweep.bench.roofline import Prediction, RooflineBench, predict
+from carbonsweep.bench.roofline_time import smooth_maximum
 from carbonsweep.carbon.footprint import footprint
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.domain import Configuration, Footprint, Measurement, Scenario, Workload
@@ -77,8 +78,12 @@ def test_one_decode_step_by_hand() -> None:
     memory_s = traffic / (320e9 * e.bandwidth_efficiency)
     gpu_s = (compute_s**3 + memory_s**3) ** (1 / 3)
     host_s = 22 * e.host_s_per_layer + e.host_s_per_pass
-    # The T4 is the GPU the time per sequence refers to: its power law is 1.
-    step_s = (host_s**3 + gpu_s**3) ** (1 / 3) + 4 * 22 * e.sequence_s_per_layer
+    # The T4 is the GPU the time per sequence refers to: its power law is 1. The host's pass holds the first one's time:
+    # as much as both have, smoothly.
+    assert e.free_sequences == 1
+    sequence_s = 22 * e.sequence_s_per_layer
+    host_s -= (sequence_s**-3 + host_s**-3) ** (-1 / 3)
+    step_s = (host_s**3 + gpu_s**3) ** (1 / 3) + 4 * sequence_s
 
     made = BENCH.measure(point(batch_size=4), fixed(100))
     assert made.tpot_s == pytest.approx(step_s, rel=1e-12)
@@ -155,7 +160,9 @@ def test_eight_gpus_share_four_key_value_heads_by_repeating_each() -> None:
     host_s = 22 * e.host_s_per_layer + e.host_s_per_pass
     # Two all-reduces a layer, 7 steps to reduce and 7 to gather, each an eighth of 4 rows over PCIe 3 x16.
     ring_s = 14 * (e.link_latency_s + 4 * 2048 * 2 / 8 / 15.75e9)
-    step_s = (host_s**3 + gpu_s**3) ** (1 / 3) + 4 * 22 * e.sequence_s_per_layer + 22 * 2 * ring_s
+    sequence_s = 22 * e.sequence_s_per_layer
+    host_s -= (sequence_s**-3 + host_s**-3) ** (-1 / 3)
+    step_s = (host_s**3 + gpu_s**3) ** (1 / 3) + 4 * sequence_s + 22 * 2 * ring_s
     assert predicted.decode_s[0] == pytest.approx(149 * step_s, rel=1e-12)
 
 
@@ -188,7 +195,7 @@ def test_a_prediction_is_a_measurement_a_refusal_and_nothing_between(where: Conf
         assert not predicted.supported[0]
         with pytest.raises(Unsupported, match="heads"):
             BENCH.measure(where, SPREAD)
-    elif predicted.needed_bytes[0] > predicted.available_bytes[0]:
+    elif predicted.needed_bytes[0] > predicted.available_bytes[0] + engine(where.engine, where.gpu).spill_limit_bytes:
         assert not predicted.fits[0]
         with pytest.raises(DoesNotFit):
             BENCH.measure(where, SPREAD)
@@ -311,7 +318,10 @@ def test_a_larger_batch_takes_longer_and_serves_more(where: Configuration) -> No
     assert made.prefill_s[0] < made.prefill_s[1]
     assert made.decode_s[0] < made.decode_s[1]
     assert made.needed_bytes[0] < made.needed_bytes[1]
-    assert made.decode_tokens[0] / made.decode_s[0] < made.decode_tokens[1] / made.decode_s[1]
+    # What lies in host memory is fetched in every pass: a batch that begins to spill, or spills more, may serve fewer.
+    lacking = made.needed_bytes - made.available_bytes
+    if lacking[1] <= 0 or engine(where.engine, where.gpu).spill_limit_bytes == 0:
+        assert made.decode_tokens[0] / made.decode_s[0] < made.decode_tokens[1] / made.decode_s[1]
 
 
 # From 8 tokens on: below, the head, priced at the efficiency of all rows though it has one a sequence, gains a permille
@@ -407,7 +417,8 @@ FITTING = [(s, b) for s in PAPER_MODELS for b in BATCHES if modelled(s, "T4", b)
 
 
 def test_c03_the_t4_runs_out_of_memory_for_large_model_times_batch_and_the_ada_does_not() -> None:
-    assert [(s, b) for s in PAPER_MODELS for b in BATCHES if (s, b) not in FITTING] == [("7B", 32), ("7B", 64)]
+    # 7B in fp16 leaves a T4 2.6 GB; C02 has it running at batch 4, where its lag is largest: so not beyond.
+    assert [(s, b) for s in PAPER_MODELS for b in BATCHES if (s, b) not in FITTING] == [("7B", b) for b in BATCHES[3:]]
     assert all(modelled(s, "RTX6000Ada", b) is not None for s in PAPER_MODELS for b in BATCHES)
 
 
@@ -425,15 +436,18 @@ def test_c09_the_ada_prefills_1b_faster_and_with_fewer_joules_at_every_batch(bat
 
 
 @pytest.mark.parametrize("gpu", ["T4", "RTX6000Ada"])
-def test_c13_decoding_1b_gets_faster_and_thriftier_with_the_batch_and_prefill_does_not(gpu: str) -> None:
+def test_c13_decoding_1b_gets_faster_and_thriftier_with_every_larger_batch(gpu: str) -> None:
     made = [each for b in BATCHES if (each := modelled("1B", gpu, b)) is not None]
     for smaller, larger in itertools.pairwise(made):
         assert larger.decode.throughput > smaller.decode.throughput
         assert energy_per_token_j(larger, "decode") < energy_per_token_j(smaller, "decode")
-    thriftiest = min(made, key=lambda each: energy_per_token_j(each, "prefill"))
-    fastest = max(made, key=lambda each: each.prefill.throughput)
-    assert thriftiest.batch_size < 64  # padding grows with the batch
-    assert fastest.batch_size < 64
+
+
+@pytest.mark.parametrize(("gpu", "fastest", "thriftiest"), [("T4", 8, 8), ("RTX6000Ada", 32, 16)])
+def test_c07_and_c08_prefill_peaks_where_padding_overtakes_the_gpu(gpu: str, fastest: int, thriftiest: int) -> None:
+    made = [each for b in BATCHES if (each := modelled("1B", gpu, b)) is not None]
+    assert max(made, key=lambda each: each.prefill.throughput).batch_size == fastest
+    assert min(made, key=lambda each: energy_per_token_j(each, "prefill")).batch_size == thriftiest
 
 
 @pytest.mark.parametrize("batch_size", BATCHES)
@@ -488,10 +502,11 @@ def test_t3_on_a_dirty_grid_operation_dominates_and_on_a_clean_one_embodied_carb
 
 @pytest.mark.parametrize("size", PAPER_MODELS)
 def test_t3_a_clean_grid_favours_the_older_gpu(size: str) -> None:
-    # At batch 1 the T4 lags least, and the less a kWh emits the more its smaller embodied carbon counts.
+    # At batch 1 the T4 lags least, and the less a kWh emits the more its smaller embodied carbon counts. Not so at 7B,
+    # by the paper's own numbers: 2.2 times the time at 1 / 2.58 of the embodied rate is 0.85, and 0.80 of the energy.
     t4, ada = both(size, 1)
     ratios = [grams(t4, region).total_g / grams(ada, region).total_g for region in ("QC", "CISO", "PACE")]
-    assert ratios == sorted(ratios)
+    assert ratios == sorted(ratios) or size == "7B"
     assert ratios[0] < 1
     for batch_size in BATCHES[1:]:
         if (size, batch_size) in FITTING:
@@ -499,16 +514,33 @@ def test_t3_a_clean_grid_favours_the_older_gpu(size: str) -> None:
             assert grams(ada, "PACE").total_g < grams(t4, "PACE").total_g
 
 
-def test_the_hand_set_engine_stays_near_the_papers_ratios() -> None:
-    # C01, C10, C11, C12: 25 % is what a hand-set row may miss; fitting is another matter.
+def test_c17_batch_16_prefills_with_the_fewest_joules_and_batch_32_comes_second() -> None:
+    made = {b: each for b in BATCHES if (each := modelled("1B", "RTX6000Ada", b)) is not None}
+    by_energy = sorted(made, key=lambda b: energy_per_token_j(made[b], "prefill"))
+    assert by_energy[:2] == [16, 32]
+
+
+def test_c02_the_t4_lags_most_where_7b_begins_to_live_in_host_memory() -> None:
+    lag = {where: both(*where)[0].prompt_latency_s / both(*where)[1].prompt_latency_s for where in FITTING}
+    assert max(lag, key=lambda where: lag[where]) == ("7B", 4)
+    assert lag["7B", 4] == pytest.approx(11.4, rel=0.1)
+    # At batch 1 all of it but a megabyte lies on the card, or 2.2 (C01) would be out of reach.
+    predicted = predict([point(model="LLaMA-7B", batch_size=b) for b in (1, 4)], built_in_workload(150, 0))
+    lacking_bytes = predicted.needed_bytes - predicted.available_bytes
+    assert lacking_bytes[0] < 1e6
+    assert lacking_bytes[1] > 0.2e9
+
+
+def test_the_fitted_engine_meets_the_papers_ratios() -> None:
+    # C01, C10, C11, C12: a ratio within 10 %, one between 0.8 and 1.25 within 0.03.
     latency = {size: both(size, 1)[0].prompt_latency_s / both(size, 1)[1].prompt_latency_s for size in PAPER_MODELS}
     assert latency == {
-        "1B": pytest.approx(1.1, rel=0.25),
-        "3B": pytest.approx(1.4, rel=0.25),
-        "7B": pytest.approx(2.2, rel=0.25),
+        "1B": pytest.approx(1.1, abs=0.03),
+        "3B": pytest.approx(1.4, rel=0.1),
+        "7B": pytest.approx(2.2, rel=0.1),
     }
     (t4, ada), (t4_16, ada_16), (t4_64, ada_64) = (both("1B", b) for b in (1, 16, 64))
-    assert t4.decode.throughput / ada.decode.throughput == pytest.approx(0.905, rel=0.25)
-    assert energy_per_token_j(t4, "decode") / energy_per_token_j(ada, "decode") == pytest.approx(0.729, rel=0.25)
-    assert ada_64.decode.throughput / t4_64.decode.throughput == pytest.approx(5.4, rel=0.25)
-    assert energy_per_token_j(ada_16, "decode") / energy_per_token_j(t4_16, "decode") == pytest.approx(0.425, rel=0.25)
+    assert t4.decode.throughput / ada.decode.throughput == pytest.approx(0.905, abs=0.03)
+    assert energy_per_token_j(t4, "decode") / energy_per_token_j(ada, "decode") == pytest.approx(0.729, rel=0.1)
+    assert ada_64.decode.throughput / t4_64.decode.throughput == pytest.approx(5.4, rel=0.1)
+    assert energy_per_token_j(ada_16, "decode") / energy_per_token_j(t4_16, "decode") == pytest.approx(0.425, rel=0.1)

@@ -27,15 +27,15 @@ SHARES = (
     "decode_power_floor",
     "compute_power",
     "kv_power",
-    "prefill_time_error",
-    "prefill_energy_error",
-    "decode_time_error",
-    "decode_energy_error",
+    "kv_group_exponent",
+    "power_area_share",
+    "weight_bytes_factor",
 )
 
 
-def test_there_are_the_papers_stack_and_a_healthy_one() -> None:
-    assert engine_names() == ("paper", "healthy")
+def test_there_are_the_papers_stack_a_healthy_one_and_those_that_were_measured() -> None:
+    measured = {"transformers", "transformers-gptq", "transformers-gptq-v2", "vllm", "tensorrt-llm", "deepspeed-mii"}
+    assert set(engine_names()) == {"paper", "healthy", *measured}
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)

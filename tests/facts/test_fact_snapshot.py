@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SNAPSHOT = Path(__file__).with_name("numbers.json")
-TABLES = ("gpus", "models", "processes", "memories", "grids", "footprints")
+TABLES = ("gpus", "models", "processes", "memories", "grids", "footprints", "operators", "reference_models")
 
 
 def numbers() -> dict[str, Any]:

@@ -1,0 +1,231 @@
+"""The paper's claims, judged: a table on the screen, and the whole account in experiments/results/claims.md.
+
+python -m analysis.claims                          the device model's engine "paper", fitted to these claims
+python -m analysis.claims results/STUDY --out claims_of_my_sweep.md
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from carbonsweep import options
+
+if TYPE_CHECKING:
+    from carbonsweep.claims.cells import Cells
+    from carbonsweep.claims.judging import Verdict
+    from carbonsweep.domain import Basis, TrialRecord
+
+RESULTS: Final = Path(__file__).parents[1] / "experiments" / "results"
+EPILOG: Final = (
+    "Examples: python -m analysis.claims; python -m analysis.claims results/STUDY --out claims_of_my_sweep.md"
+)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default=RESULTS / "claims.md",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A .md file. [default: experiments/results/claims.md]",
+)
+def command(folder: Path | None, out: Path) -> None:
+    """Judge the records of DIR; without it, modelled ones of the paper's 42 configurations."""
+    from carbonsweep import results
+    from carbonsweep.claims.cells import basis_of_records, cells_of_records
+    from carbonsweep.claims.judging import judge_cells, judge_takeaways
+    from carbonsweep.errors import BadInput
+    from carbonsweep.records import write_atomically
+
+    if out.suffix.casefold() != ".md" or not out.resolve().parent.is_dir():
+        raise BadInput(f"--out {out}: name a .md file in a folder that exists")
+    records = modelled_records() if folder is None else tuple(results.load(folder).records)
+    cells, basis = cells_of_records(records), basis_of_records(records)
+    verdicts, taken = judge_cells(cells, basis), judge_takeaways(cells, basis)
+    write_atomically(out, account(records, cells, verdicts, taken, fitted=folder is None))
+    show(verdicts, taken, basis)
+    print(f"Written: {out}")
+
+
+def modelled_records() -> tuple[TrialRecord, ...]:
+    """The 42 configurations by the device model, engine `paper`."""
+    from carbonsweep.bench.roofline import RooflineBench
+    from carbonsweep.claims.cells import paper_points, paper_workload
+    from carbonsweep.trial import trial
+
+    points, workload = paper_points(), paper_workload()
+    return tuple(trial(RooflineBench(), points.configuration(i), workload) for i in range(len(points)))
+
+
+def show(verdicts: Sequence[Verdict], taken: Sequence[Verdict], basis: Basis | None) -> None:
+    """The verdicts as tables on stdout."""
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from carbonsweep.terminal import PLAIN_WIDTH, plain_table
+
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    table = plain_table(f"The paper's claims, {basis or 'measured and modelled'}", *CLAIM_COLUMNS)
+    for row in claim_rows(verdicts):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    table = plain_table("Its takeaways", "takeaway", "verdict", "why")
+    for each in taken:
+        table.add_row(each.id, each.outcome, escape(each.reason))
+    console.print(table)
+    print(summary(verdicts, taken))
+
+
+FITTED: Final = (
+    "They are the device model's, engine `paper`, whose parameters were fitted to these claims: it shows that one "
+    "physical account can hold them all, not that it foretold them. What it foretells is under *Claims left out*."
+)
+TOLERANCES: Final = (
+    "A ratio is met within 10 %, one between 0.8 and 1.25 within 0.03, a share within 1.5 percentage points; peaks, "
+    "orders and inputs exactly. Sentences and values: `carbonsweep/facts/claims.toml`."
+)
+ASSUMPTIONS: Final = (
+    "- Prompts are bare, without Alpaca's template; lengths are those of the built-in set, padded in a batch.",
+    "- fp16 on one GPU, 150 output tokens. Energy is the board's: no host, no idling, no PUE, as in the paper.",
+    "- Any other GPU under this engine gets the geometric means of the two: a guess, with its own, wider error.",
+)
+NEAR_END: Final = 0.1
+CLAIM_COLUMNS: Final = ("claim", "what", "paper", "ours", "error", "verdict", "why")
+
+
+def claim_rows(verdicts: Iterable[Verdict]) -> Iterable[tuple[str, ...]]:
+    """One row per value, or one for a claim without values; verdict and reason beside the first."""
+    for each in verdicts:
+        decided, no_more = (each.outcome, each.reason), ("", "")
+        if not each.values:
+            yield (each.id, "order", "holds", _held(each), "", *decided)
+        for i, value in enumerate(each.values):
+            ours = "unknown" if value.ours is None else f"{value.ours:.3g}"
+            error = "" if value.relative_error is None else f"{value.relative_error:+.1%}"
+            name, why = (each.id, decided) if i == 0 else ("", no_more)
+            yield (name, value.label, f"{value.paper:g}", ours, error, *why)
+
+
+def _held(verdict: Verdict) -> str:
+    held = sum(order.met is True for order in verdict.orders)
+    return f"{held} of {len(verdict.orders)}"
+
+
+def summary(verdicts: Sequence[Verdict], taken: Sequence[Verdict]) -> str:
+    """How many of the 13 fitted ratios are how near, and what is not met."""
+    ratios = [v for each in verdicts if each.kind == "ratio" and each.outcome != "reported only" for v in each.values]
+    known = [abs(v.relative_error) for v in ratios if v.relative_error is not None]
+    not_met = [each.id for each in (*verdicts, *taken) if each.outcome in ("missed", "not judged")]
+    return (
+        f"Ratios: {sum(error <= 0.1 for error in known)} of {len(ratios)} within 10 %, "
+        f"{sum(v.met is True for v in ratios)} within tolerance, largest error {max(known, default=float('nan')):.1%}. "
+        f"Not met: {', '.join(not_met) or 'none'}."
+    )
+
+
+def account(
+    records: Sequence[TrialRecord],
+    cells: Cells,
+    verdicts: Sequence[Verdict],
+    taken: Sequence[Verdict],
+    *,
+    fitted: bool,
+) -> str:
+    """The whole of claims.md; `fitted` for the records the calibration was made for."""
+    from carbonsweep.claims.findings import findings
+
+    parts = [
+        "# The paper, claim by claim",
+        _basis_statement(records, fitted),
+        summary(verdicts, taken),
+        "## Claims",
+        _markdown(CLAIM_COLUMNS, claim_rows(verdicts)),
+        TOLERANCES,
+        *(f"- {each.id} ({each.section}, {each.kind}): {each.text}" for each in verdicts),
+        "## Takeaways",
+        _markdown(("takeaway", "says", "verdict", "why"), [(t.id, t.text, t.outcome, t.reason) for t in taken]),
+        "## Findings: where the paper contradicts itself or physics",
+        _markdown(
+            ("finding", "what", "the paper's own numbers", "here"),
+            [(each.id, each.text, each.arithmetic, each.ours) for each in findings(cells)],
+        ),
+        *(_calibration() if fitted else ()),
+    ]
+    return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
+
+
+def _basis_statement(records: Sequence[TrialRecord], fitted: bool) -> str:
+    from carbonsweep.claims.cells import basis_of_records
+
+    basis = basis_of_records(records) or "of several bases, or of none of the 42 configurations"
+    statement = [f"**All values are {basis}.**"]
+    if fitted:
+        statement.append(FITTED)
+    if records:
+        workload = records[0].workload
+        statement.append(
+            f"Workload {workload.name}: {workload.prompts} prompts, mean {workload.mean_prompt_tokens:.1f} tokens, "
+            f"template {workload.template}, {workload.output_tokens} output tokens."
+        )
+    return " ".join(statement)
+
+
+def _calibration() -> Iterable[str]:
+    from carbonsweep.calibration.paper_parameters import ASSUMED, PARAMETERS
+    from carbonsweep.calibration.paper_stack import committed
+    from carbonsweep.claims.cells import paper_models
+
+    yield "## Parameters"
+    yield (
+        "Free: 18, fewer than the 19 numbers (13 ratios, 6 shares) and 4 peaks they were fitted to. Place in a prior: "
+        "on its own scale, logarithmic where it spans more than a factor of 5; the outer 2 % are its edge."
+    )
+    header = ("parameter", "GPU", "meaning", "unit", "fitted", "prior", "place in it", "on the edge", "why this prior")
+    rows = []
+    for p, value in zip(PARAMETERS, committed(), strict=True):
+        edge = "YES" if p.on_edge(value) else "no"
+        prior = f"{p.low:g} to {p.high:g}"
+        place = f"{p.place(value):.0%}"
+        rows.append((p.field, p.gpu or "both", p.meaning, p.unit, f"{value:.4g}", prior, place, edge, p.prior))
+    yield _markdown(header, rows)
+    near = [
+        f"`{p.field}` ({p.gpu or 'both'}) at {p.place(value):.0%}"
+        for p, value in zip(PARAMETERS, committed(), strict=True)
+        if not NEAR_END <= p.place(value) <= 1 - NEAR_END
+    ]
+    yield f"In the outer {NEAR_END:.0%} of a prior, where it may have had a say: {', '.join(near) or 'none'}."
+    yield "## Assumptions"
+    yield f"- Models: {', '.join(paper_models())} stand in for 1B, 3B and 7B: which weights were served is not stated."
+    yield from ASSUMPTIONS
+    yield "- Fields that are not fitted: " + ", ".join(f"`{field}` {value:g}" for field, value in ASSUMED.items()) + "."
+    yield "## Claims left out"
+    yield "Each claim left out with all its numbers and its own order, everything refitted, and the claim predicted."
+    yield _table_of(RESULTS / "claims_left_out.csv")
+    yield "## Terms left out"
+    yield "The fit again without one of the model's less usual terms: what it then misses."
+    yield _table_of(RESULTS / "claims_without_a_term.csv")
+
+
+def _table_of(path: Path) -> str:
+    if not path.is_file():
+        return f"unknown: {path.name} is not there; carbonsweep/calibration/paper_rows.py writes it"
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    return _markdown(header, rows)
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    options.run(command, name="python -m analysis.claims")

@@ -1,0 +1,103 @@
+"""Objectives of many modelled configurations at once: the arithmetic of `footprint` and `Objective`, over arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from carbonsweep.bench.points import Indices, Points
+from carbonsweep.bench.roofline import Prediction
+from carbonsweep.bench.roofline_inputs import Array
+from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
+from carbonsweep.carbon.write_off import charged_kg
+from carbonsweep.domain import Scenario, Slo
+from carbonsweep.units import TOKENS_PER_KILO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantities:
+    """What the objectives are made of: arrays of shape (configurations,), or any that broadcast together."""
+
+    gpus: tuple[str, ...]
+    gpu_index: Indices  # into `gpus`
+    ttft_s: Array
+    decode_s: Array
+    energy_j: Array
+    idle_w: Array
+    batch: Array
+    count: Array
+    prompt_tokens: Array
+    output_tokens: int | Array
+
+    @classmethod
+    def of(cls, points: Points, predicted: Prediction, output_tokens: int | Array) -> Quantities:
+        """Of predicted points; where the prediction has a second axis (workloads), so has what is made of it."""
+        shape = (-1,) + (1,) * (predicted.prefill_s.ndim - 1)
+        return cls(
+            gpus=points.gpu.values,
+            gpu_index=points.gpu.index.reshape(shape),
+            ttft_s=predicted.prefill_s,
+            decode_s=predicted.decode_s,
+            energy_j=predicted.prefill_w * predicted.prefill_s + predicted.decode_w * predicted.decode_s,
+            idle_w=predicted.idle_w,
+            batch=np.array(points.batch_size.values, dtype=float)[points.batch_size.index].reshape(shape),
+            count=np.array(points.gpu_count.values, dtype=float)[points.gpu_count.index].reshape(shape),
+            prompt_tokens=predicted.real_prompt_tokens,
+            output_tokens=output_tokens,
+        )
+
+    @property
+    def tpot_s(self) -> Array:
+        return self.decode_s / (self.output_tokens - 1)
+
+    @property
+    def prompt_latency_s(self) -> Array:
+        return self.ttft_s + self.decode_s
+
+    def value(self, objective: str, scenario: Scenario) -> Array:
+        """The objective's value, as `Objective.value` gives it for one measurement."""
+        match objective:
+            case "carbon":
+                return self._total_g(scenario) / self._units(scenario)
+            case "energy":
+                return self.energy_j / self._units(scenario)
+            case "latency":
+                return self.prompt_latency_s
+            case "ttft":
+                return self.ttft_s
+            case "tpot":
+                return self.tpot_s
+            case "throughput":
+                return self.batch * self.output_tokens / self.prompt_latency_s
+        raise ValueError(f"objective {objective} has no array form")
+
+    def excess(self, slo: Slo) -> Array:
+        """The worst relative excess over any limit, as `Slo.excess` gives it; -inf where no limit is set."""
+        worst: Array = np.full(self.ttft_s.shape, -np.inf)
+        for name, limit in slo.limits().items():
+            worst = np.maximum(worst, getattr(self, name) / limit - 1)
+        return worst
+
+    def _total_g(self, scenario: Scenario) -> Array:
+        kg = np.array([charged_kg(gpu, scenario) for gpu in self.gpus])[self.gpu_index]
+        operational_g = batch_operational_g(
+            energy_j=self.energy_j,
+            busy_s=self.prompt_latency_s,
+            idle_w=self.idle_w,
+            gpu_count=self.count,
+            scenario=scenario,
+        )
+        embodied_g = batch_embodied_g(
+            embodied_kg=kg, busy_s=self.prompt_latency_s, gpu_count=self.count, scenario=scenario
+        )
+        return operational_g + embodied_g
+
+    def _units(self, scenario: Scenario) -> Array:
+        output_tokens = self.batch * self.output_tokens
+        return {
+            "1k-output-tokens": output_tokens / TOKENS_PER_KILO,
+            "output-token": output_tokens,
+            "prompt": self.batch,
+            "prompt-token": self.prompt_tokens,
+        }[scenario.functional_unit]
