@@ -92,7 +92,8 @@ def choose(
         return modelled(missing, dtypes, engines, because=f" {_capital(site.name)} has no such GPU to measure.")
     bench = TransformersBench(weights=weights, effort=effort or Effort(), rehearse=rehearse, elsewhere=not site.here)
     found = _measured(bench, there, dtypes, None if missing else engines, site)
-    return _mixed(found, modelled(missing, dtypes, _without_measured(engines))) if missing else found
+    # Beside measured kinds, the others are modelled under the stack that is measured, unless another is asked for.
+    return _mixed(found, modelled(missing, dtypes, engines or (MEASURED_ENGINE,))) if missing else found
 
 
 def require_energy(bench: Bench, space: Space, question: Question) -> None:
@@ -212,11 +213,6 @@ def _mixed(first: Chosen, second: Chosen) -> Chosen:
         statement=f"{first.statement} {second.statement}",
         of_kind=tuple(narrower.get(each.gpu, each) for each in of_kind),
     )
-
-
-def _without_measured(engines: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Those asked for that the device model may know; None, its default, where none is left."""
-    return tuple(name for name in engines or () if name.casefold() != MEASURED_ENGINE) or None
 
 
 def _capital(sentence: str) -> str:

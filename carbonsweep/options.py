@@ -181,7 +181,7 @@ def space_options(command: Command) -> Command:
         ),
         click.option("--dtypes", type=Words(), help="Of fp16, bf16, fp32. [default: fp16; fp32 on a CPU]"),
         click.option(
-            "--engine", type=Words(), help="Serving stacks: paper, healthy (modelled), transformers (measured)."
+            "--engine", type=Words(), help="Serving stacks: paper, healthy, vllm, ... (modelled), transformers (both)."
         ),
     )
 

@@ -173,12 +173,12 @@ def test_with_that_permission_what_is_here_is_measured_and_the_rest_modelled_eac
     assert chosen.bench.name == "transformers+roofline"
     assert chosen.gpus == ("T4", "H100", "RTX6000Ada")
     assert chosen.statement.startswith("Measured on this machine: transformers bench on T4. Modelled, not measured: ")
-    assert "device model (roofline) of H100, RTX6000Ada, engine paper" in chosen.statement
+    assert "device model (roofline) of H100, RTX6000Ada, engine transformers (fit " in chosen.statement
     whole = searched(chosen)
     assert {(c.gpu, c.engine, chosen.bench.identity(c).basis) for c in whole.configurations()} == {
         ("T4", "transformers", "measured"),
-        ("H100", "paper", "modelled"),
-        ("RTX6000Ada", "paper", "modelled"),
+        ("H100", "transformers", "modelled"),
+        ("RTX6000Ada", "transformers", "modelled"),
     }
     assert whole.size == 3
 
@@ -197,7 +197,8 @@ def test_engines_that_are_asked_for_in_a_mixed_sweep_are_those_of_the_model() ->
     for asked in (("healthy",), ("Transformers", "healthy")):
         chosen = choose("auto", gpus=("T4", "H100"), engines=asked, model_missing=True)
         whole = searched(chosen)
-        assert {(c.gpu, c.engine) for c in whole.configurations()} == {("T4", "transformers"), ("H100", "healthy")}
+        modelled = {("H100", name.casefold()) for name in asked}
+        assert {(c.gpu, c.engine) for c in whole.configurations()} == {("T4", "transformers")} | modelled
     with pytest.raises(UnknownFact, match="unknown engine 'sglang'"):
         choose("auto", gpus=("T4", "H100"), engines=("sglang",), model_missing=True)
 
@@ -269,7 +270,7 @@ def test_a_cluster_models_what_its_nodes_lack_where_that_is_allowed() -> None:
     assert isinstance(chosen.bench, PerKind)
     assert chosen.statement.startswith(
         "Measured on the cluster at 10.0.0.1:6379 (5 nodes): transformers bench on T4, RTX6000Ada. "
-        "Modelled, not measured: device model (roofline) of H100, engine paper"
+        "Modelled, not measured: device model (roofline) of H100, engine transformers"
     )
     assert [chosen.bench.of_kind(kind).name for kind in chosen.gpus] == ["transformers", "transformers", "roofline"]
     assert chosen.bench.of_kind("T4") is chosen.bench.of_kind("RTX6000Ada")

@@ -127,7 +127,9 @@ def _bar(axes: Axes, cell: Cell, x: float, width: float, gpus: Sequence[str]) ->
                  linewidth=0.8)  # fmt: skip
     if cell.estimate.high > cell.estimate.low:
         top = _top(axes, cell.estimate)
-        draw_interval(axes, x, max(cell.estimate.low, axes.get_ylim()[0]), top, cut=top < cell.estimate.high)
+        # The end of the axis is a product: only what is clearly beyond it is cut.
+        cut = top < cell.estimate.high * (1 - 1e-9)
+        draw_interval(axes, x, max(cell.estimate.low, axes.get_ylim()[0]), top, cut=cut)
 
 
 def draw_interval(axes: Axes, x: float, low: float, high: float, *, cut: bool = False) -> None:

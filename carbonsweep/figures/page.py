@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
 import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
@@ -198,9 +199,11 @@ def quoted_sources(sources: Iterable[str], longest: int) -> str:
 
 
 def _shared_start(texts: Sequence[str]) -> str:
-    """What all texts begin with, without a word cut short or a mark at its end."""
+    """What all texts begin with: whole clauses where there is one, else whole words, without a mark at its end."""
     letters = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False))
-    return "".join(column[0] for column in letters).rpartition(" ")[0].rstrip(" ;,.")
+    shared = "".join(column[0] for column in letters)
+    clauses = re.match(r".*[;,.:](?= )", shared)
+    return (clauses.group() if clauses else shared.rpartition(" ")[0]).rstrip(" ;,.:")
 
 
 def drawn(answer: Answer) -> tuple[Candidate, ...]:

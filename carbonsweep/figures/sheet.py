@@ -93,7 +93,7 @@ class Sheet:
         self.figure.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=(0.05 / width, 1 - self.legend_in / height),
+            bbox_to_anchor=(0.105 / width, 1 - self.legend_in / height),
             ncols=len(handles),
             frameon=False,
             fontsize=8,

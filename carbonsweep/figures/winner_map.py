@@ -21,6 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.domain import Scenario
+from carbonsweep.figures.foundation import foundation
 from carbonsweep.figures.page import PALETTE, SMALL_PRINT, wrapped
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS
 from carbonsweep.units import S_PER_YEAR
@@ -169,7 +170,7 @@ def _caption(figure: Figure, field: Field, looks: Mapping[int, dict[str, Any]]) 
     title, below, small = _texts(field)
     figure.text(LEFT / width, 1 - 0.12 / height, title, fontsize=12, fontweight="bold", va="top")
     figure.text(LEFT / width, 1 - 0.38 / height, below, fontsize=9, color=SMALL_PRINT, va="top")
-    footer = wrapped(small, width - 0.4, size_pt=7.5, most=5)
+    footer = wrapped(small, width - 0.4, size_pt=7.5, most=6)
     figure.text(0.2 / width, 0.12 / height, footer, fontsize=7.5, color=SMALL_PRINT, va="bottom")
     handles: list[Any] = [Patch(label=field.name(place), linewidth=0.5, **look) for place, look in looks.items()]
     handles.append(
@@ -198,17 +199,18 @@ def _caption(figure: Figure, field: Field, looks: Mapping[int, dict[str, Any]]) 
     )  # fmt: skip
 
 
+def _batches(batches: Sequence[int]) -> str:
+    return f"batch size{'s' * (len(batches) > 1)} {', '.join(map(str, batches))}"
+
+
 def _texts(field: Field) -> tuple[str, str, str]:
     """Title, the line below, and the small print."""
     priced, model = field.scenario, field.records[0].configuration.model
     bases = " and ".join(sorted({record.identity.basis for record in field.records}))
-    engines = ", ".join(sorted({record.configuration.engine for record in field.records}))
-    batches = ", ".join(map(str, sorted({record.configuration.batch_size for record in field.records})))
-    errors = sorted({r.measurement.error_source for r in field.records if r.measurement is not None})
+    batches = sorted({record.configuration.batch_size for record in field.records})
     limits = ", ".join(f"{LIMIT_NAMES[name]} at most {limit:g} s" for name, limit in field.slo.limits().items())
     small = [
-        f"{bases[0].upper()}{bases[1:]}, engine {engines}.",
-        f"Error: {'; '.join(errors)}.",
+        foundation(field.records),
         f"Priced with PUE {priced.pue:g}, utilisation {priced.utilisation:g},",
         f"host {priced.host_power_w:g} W and {priced.host_embodied_kg:g} kg a device.",
         f"Second life: {second_life_words(priced)}.",
@@ -217,6 +219,6 @@ def _texts(field: Field) -> tuple[str, str, str]:
     ]
     return (
         f"Who serves {model} with the least carbon, by grid and GPU lifetime: {bases}",
-        f"CO2e per {UNITS[priced.functional_unit]}; batch sizes {batches}; limits: {limits or 'none'}",
+        f"CO2e per {UNITS[priced.functional_unit]}; {_batches(batches)}; limits: {limits or 'none'}",
         " ".join(small),
     )
