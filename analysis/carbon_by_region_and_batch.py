@@ -46,7 +46,7 @@ def command(
     from carbonsweep.figures.batch_bars import bars_figure
     from carbonsweep.figures.cells import cells_csv, only_model
     from carbonsweep.figures.files import save
-    from carbonsweep.figures.foundation import bases, foundation, pricing
+    from carbonsweep.figures.foundation import bases, foundation, pricing, stand_ins
 
     drawing.require_folder(out)
     records = only_model(drawing.records_for_cells(folder, engine, dtype), model)
@@ -57,7 +57,7 @@ def command(
     figure = bars_figure(
         [row],
         title=f"Carbon of a batch run of {records[0].configuration.model} by region and batch size, {bases(records)}",
-        note=NOTE,
+        note=f"{NOTE} {stand_ins(records)}",
         foot=f"{foundation(records)} {pricing(scenarios)} Intervals are of the energy alone.",
         panel_in=(3.5, 2.9),
     )

@@ -6,7 +6,6 @@ python -m analysis.claims results/STUDY --out claims_of_my_sweep.md
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,26 +29,28 @@ EPILOG: Final = (
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--out",
-    default=RESULTS / "claims.md",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A .md file. [default: experiments/results/claims.md]",
+    help="A .md file. [default: claims.md in DIR, without DIR experiments/results/claims.md]",
 )
-def command(folder: Path | None, out: Path) -> None:
+def command(folder: Path | None, out: Path | None) -> None:
     """Judge the records of DIR; without it, modelled ones of the paper's 42 configurations."""
-    from carbonsweep import results
+    from carbonsweep import drawing
     from carbonsweep.claims.cells import basis_of_records, cells_of_records
     from carbonsweep.claims.judging import judge_cells, judge_takeaways
     from carbonsweep.errors import BadInput
     from carbonsweep.records import write_atomically
 
+    records = modelled_records() if folder is None else drawing.records_of(folder)
+    out = out or (folder or RESULTS) / "claims.md"
     if out.suffix.casefold() != ".md" or not out.resolve().parent.is_dir():
         raise BadInput(f"--out {out}: name a .md file in a folder that exists")
-    records = modelled_records() if folder is None else tuple(results.load(folder).records)
     cells, basis = cells_of_records(records), basis_of_records(records)
     verdicts, taken = judge_cells(cells, basis), judge_takeaways(cells, basis)
-    write_atomically(out, account(records, cells, verdicts, taken, fitted=folder is None))
+    write_atomically(out, account(records, cells, verdicts, taken))
     show(verdicts, taken, basis)
+    if is_fitted(records):
+        print(FITTED.replace("*", ""))
     print(f"Written: {out}")
 
 
@@ -86,18 +87,13 @@ def show(verdicts: Sequence[Verdict], taken: Sequence[Verdict], basis: Basis | N
 
 FITTED: Final = (
     "They are the device model's, engine `paper`, whose parameters were fitted to these claims: it shows that one "
-    "physical account can hold them all, not that it foretold them. What it foretells is under *Claims left out*."
+    "physical account can hold them all, not that it foretold them. What it foretells is under *Claims left out*, what "
+    "it owes to values chosen by hand, idle power above all, under *Fixed by hand*."
 )
 TOLERANCES: Final = (
     "A ratio is met within 10 %, one between 0.8 and 1.25 within 0.03, a share within 1.5 percentage points; peaks, "
     "orders and inputs exactly. Sentences and values: `carbonsweep/facts/claims.toml`."
 )
-ASSUMPTIONS: Final = (
-    "- Prompts are bare, without Alpaca's template; lengths are those of the built-in set, padded in a batch.",
-    "- fp16 on one GPU, 150 output tokens. Energy is the board's: no host, no idling, no PUE, as in the paper.",
-    "- Any other GPU under this engine gets the geometric means of the two: a guess, with its own, wider error.",
-)
-NEAR_END: Final = 0.1
 CLAIM_COLUMNS: Final = ("claim", "what", "paper", "ours", "error", "verdict", "why")
 
 
@@ -131,33 +127,33 @@ def summary(verdicts: Sequence[Verdict], taken: Sequence[Verdict]) -> str:
     )
 
 
-def account(
-    records: Sequence[TrialRecord],
-    cells: Cells,
-    verdicts: Sequence[Verdict],
-    taken: Sequence[Verdict],
-    *,
-    fitted: bool,
-) -> str:
-    """The whole of claims.md; `fitted` for the records the calibration was made for."""
+def is_fitted(records: Iterable[TrialRecord]) -> bool:
+    """Whether some come from the engine whose parameters were fitted to these claims."""
+    return any(r.identity.basis == "modelled" and r.configuration.engine == "paper" for r in records)
+
+
+def account(records: Sequence[TrialRecord], cells: Cells, verdicts: Sequence[Verdict], taken: Sequence[Verdict]) -> str:
+    """The whole of claims.md; records of the engine that was fitted to the claims say so, and how."""
+    from carbonsweep.calibration.paper_account import fit_account, markdown_table
     from carbonsweep.claims.findings import findings
 
+    fitted = is_fitted(records)
     parts = [
         "# The paper, claim by claim",
         _basis_statement(records, fitted),
         summary(verdicts, taken),
         "## Claims",
-        _markdown(CLAIM_COLUMNS, claim_rows(verdicts)),
+        markdown_table(CLAIM_COLUMNS, claim_rows(verdicts)),
         TOLERANCES,
         *(f"- {each.id} ({each.section}, {each.kind}): {each.text}" for each in verdicts),
         "## Takeaways",
-        _markdown(("takeaway", "says", "verdict", "why"), [(t.id, t.text, t.outcome, t.reason) for t in taken]),
+        markdown_table(("takeaway", "says", "verdict", "why"), [(t.id, t.text, t.outcome, t.reason) for t in taken]),
         "## Findings: where the paper contradicts itself or physics",
-        _markdown(
+        markdown_table(
             ("finding", "what", "the paper's own numbers", "here"),
             [(each.id, each.text, each.arithmetic, each.ours) for each in findings(cells)],
         ),
-        *(_calibration() if fitted else ()),
+        *(fit_account(verdicts, RESULTS) if fitted else ()),
     ]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
 
@@ -176,55 +172,6 @@ def _basis_statement(records: Sequence[TrialRecord], fitted: bool) -> str:
             f"template {workload.template}, {workload.output_tokens} output tokens."
         )
     return " ".join(statement)
-
-
-def _calibration() -> Iterable[str]:
-    from carbonsweep.calibration.paper_parameters import ASSUMED, PARAMETERS
-    from carbonsweep.calibration.paper_stack import committed
-    from carbonsweep.claims.cells import paper_models
-
-    yield "## Parameters"
-    yield (
-        "Free: 18, fewer than the 19 numbers (13 ratios, 6 shares) and 4 peaks they were fitted to. Place in a prior: "
-        "on its own scale, logarithmic where it spans more than a factor of 5; the outer 2 % are its edge."
-    )
-    header = ("parameter", "GPU", "meaning", "unit", "fitted", "prior", "place in it", "on the edge", "why this prior")
-    rows = []
-    for p, value in zip(PARAMETERS, committed(), strict=True):
-        edge = "YES" if p.on_edge(value) else "no"
-        prior = f"{p.low:g} to {p.high:g}"
-        place = f"{p.place(value):.0%}"
-        rows.append((p.field, p.gpu or "both", p.meaning, p.unit, f"{value:.4g}", prior, place, edge, p.prior))
-    yield _markdown(header, rows)
-    near = [
-        f"`{p.field}` ({p.gpu or 'both'}) at {p.place(value):.0%}"
-        for p, value in zip(PARAMETERS, committed(), strict=True)
-        if not NEAR_END <= p.place(value) <= 1 - NEAR_END
-    ]
-    yield f"In the outer {NEAR_END:.0%} of a prior, where it may have had a say: {', '.join(near) or 'none'}."
-    yield "## Assumptions"
-    yield f"- Models: {', '.join(paper_models())} stand in for 1B, 3B and 7B: which weights were served is not stated."
-    yield from ASSUMPTIONS
-    yield "- Fields that are not fitted: " + ", ".join(f"`{field}` {value:g}" for field, value in ASSUMED.items()) + "."
-    yield "## Claims left out"
-    yield "Each claim left out with all its numbers and its own order, everything refitted, and the claim predicted."
-    yield _table_of(RESULTS / "claims_left_out.csv")
-    yield "## Terms left out"
-    yield "The fit again without one of the model's less usual terms: what it then misses."
-    yield _table_of(RESULTS / "claims_without_a_term.csv")
-
-
-def _table_of(path: Path) -> str:
-    if not path.is_file():
-        return f"unknown: {path.name} is not there; carbonsweep/calibration/paper_rows.py writes it"
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    return _markdown(header, rows)
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

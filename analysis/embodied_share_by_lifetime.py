@@ -45,7 +45,7 @@ def command(
     """Draw which share of a GPU's carbon is embodied, over its lifetime, in several regions, for each model of DIR."""
     from carbonsweep.figures.cells import by_size, table_csv
     from carbonsweep.figures.files import save
-    from carbonsweep.figures.foundation import bases, foundation, pricing
+    from carbonsweep.figures.foundation import bases, foundation, pricing, stand_ins
     from carbonsweep.figures.share_lines import share_lines_figure
 
     drawing.require_folder(out)
@@ -61,7 +61,7 @@ def command(
         by_size(record.configuration.model for record in records),
         title=f"Embodied share of the carbon of {records[0].configuration.gpu} by lifetime, batch size {batch_size}, "
         f"{bases(records)}",
-        note=NOTE,
+        note=f"{NOTE} {stand_ins(records)}",
         foot=f"{foundation(records)} {pricing([scenarios[region, min(lifetimes)] for region in regions], lifetimes)}",
     )
     save(out, NAME, figure, table_csv([_row(share) for share in found]))

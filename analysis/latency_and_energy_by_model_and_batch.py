@@ -31,7 +31,7 @@ def command(folder: Path, engine: str | None, dtype: str | None, out: Path) -> N
     from carbonsweep.figures.batch_bars import bars_figure
     from carbonsweep.figures.cells import cells_csv
     from carbonsweep.figures.files import save
-    from carbonsweep.figures.foundation import bases, foundation
+    from carbonsweep.figures.foundation import bases, foundation, stand_ins
 
     drawing.require_folder(out)
     records = drawing.records_for_cells(folder, engine, dtype)
@@ -39,7 +39,7 @@ def command(folder: Path, engine: str | None, dtype: str | None, out: Path) -> N
     figure = bars_figure(
         rows,
         title=f"Prompt latency and energy of a batch run by model and batch size, {bases(records)}",
-        note=NOTE,
+        note=f"{NOTE} {stand_ins(records)}",
         foot=foundation(records),
         panel_in=(3.2, 2.1),
     )

@@ -13,10 +13,6 @@ import click
 from carbonsweep import drawing, options
 
 NAME: Final = "prefill_carbon_by_batch"
-NOTE: Final = (
-    "As in the paper's Figure 5: embodied carbon below, operational above, linear axis. The paper's caption says CISO, "
-    "its text (section 3.3) QC; only QC's intensity fits its numbers, so QC it is."
-)
 
 
 @click.command(epilog=f"Example: python analysis/{NAME}.py results/STUDY --out experiments/results/figures")
@@ -42,7 +38,7 @@ def command(
     drawing.require_folder(out)
     records = only_model(drawing.records_for_cells(folder, engine, dtype), model)
     scenario = drawing.scenario_in(region, records, embodied=embodied, lifetime_years=lifetime_years)
-    figure, shown = phase_carbon_figure(records, "prefill", scenario, NOTE)
+    figure, shown = phase_carbon_figure(records, "prefill", scenario, "Figure 5")
     save(out, NAME, figure, cells_csv(shown))
 
 

@@ -57,6 +57,8 @@ def command(data: Path | None, records: tuple[Path, ...], check: bool, paper: bo
     if not check and not out.is_dir():
         raise BadInput(f"--out {out} is no folder: name an existing one, such as experiments/results")
     if data is not None:
+        if not check:
+            _must_be_writable(out)
         done = _calibrated(data, records)
         if check:
             return EXIT_ANSWER if _reproduced(done) else EXIT_NOTHING_FEASIBLE
@@ -105,17 +107,29 @@ def _progress(fits: int) -> Iterator[Callable[[str], None]]:
         yield lambda name: bar.update(task, advance=1, description=name)
 
 
+def _must_be_writable(out: Path) -> None:
+    """A folder that takes no file is said before the fits are made, not after. Raises StorageFailed."""
+    from carbonsweep.calibration import writing
+    from carbonsweep.records import remove, write_atomically
+
+    for folder in (out, writing.FACTS):
+        write_atomically(folder / ".calibrate", "")
+        remove(folder / ".calibrate")
+
+
 def _write(done: Calibration, out: Path) -> None:
+    """The facts last, both from texts that are whole: what fails before leaves them as they were."""
     from carbonsweep import terminal
+    from carbonsweep.calibration import writing
     from carbonsweep.calibration.bootstrap import SEED
     from carbonsweep.calibration.error_tables import error_page, row_list, verdicts
-    from carbonsweep.calibration.writing import write_draws, write_engines
     from carbonsweep.records import write_atomically
 
-    write_engines(done.engine_rows())
-    write_draws(done.draws, seed=SEED)
-    write_atomically(out / "model_errors.md", error_page(done))
-    write_atomically(out / "calibration_rows.csv", row_list(done.rows))
+    pages = {"model_errors.md": error_page(done), "calibration_rows.csv": row_list(done.rows)}
+    rows = done.engine_rows()
+    for name, text in pages.items():
+        write_atomically(out / name, text)
+    writing.write_facts(rows, done.draws, seed=SEED, folder=writing.FACTS)
     terminal.say(verdicts(done))
     terminal.say(f"Wrote facts/engines.toml, facts/engine_draws.json, {out}/model_errors.md and calibration_rows.csv.")
 

@@ -10,6 +10,7 @@ from carbonsweep.certainty.ranges import EmbodiedRange
 from carbonsweep.certainty.shares import Certainty, OtherBasis, Share
 from carbonsweep.domain import Configuration
 from carbonsweep.search.objectives import UNITS, Question
+from carbonsweep.swaps import short
 
 SOURCES: Final = {
     "bench": "the fit and the measured intervals",
@@ -34,25 +35,16 @@ def lines(certainty: Certainty, question: Question) -> Iterator[str]:
     if certainty.other_basis is not None:
         yield from _other_basis(certainty, certainty.other_basis)
     if certainty.embodied_range is not None:
-        yield from _over_range(certainty.embodied_range)
+        yield from _over_range(certainty.embodied_range, question)
 
 
 def percent(share: float) -> str:
     """Whole percent, and never 0 or 100 where it is only nearly so."""
-    if 0 < share < 0.005:
+    if 0 < share <= 0.005:
         return "under 1 %"
-    if 0.995 < share < 1:
+    if 0.995 <= share < 1:
         return "over 99 %"
     return f"{share:.0%}".replace("%", " %")
-
-
-def short(configuration: Configuration, beside: Configuration) -> str:
-    """A configuration by what sets it apart from another: always GPU and batch size."""
-    said = [] if configuration.model == beside.model else [f"{configuration.model} on"]
-    count = "" if configuration.gpu_count == 1 else f"{configuration.gpu_count}x "
-    said += [f"{count}{configuration.gpu}", f"batch {configuration.batch_size}"]
-    own, other = (configuration.dtype, configuration.engine), (beside.dtype, beside.engine)
-    return " ".join([*said, *(mine for mine, theirs in zip(own, other, strict=True) if mine != theirs)])
 
 
 def _stays_best(certainty: Certainty) -> str:
@@ -115,22 +107,25 @@ def _sources(certainty: Certainty) -> Iterator[str]:
 
 
 def _other_basis(certainty: Certainty, other: OtherBasis) -> Iterator[str]:
-    """Only where the other basis has another best, by what was found or in most draws."""
+    """Only where the other basis has another best, by what was found or most often."""
     first = other.shares[0].configuration if other.shares else other.nominal
     if other.nominal == certainty.best == first:
         return
+    by = f"By {other.intensity.basis} intensity ({other.intensity.region}, {other.intensity.g_per_kwh:g} g/kWh)"
+    if other.nominal == certainty.best:
+        own = percent(other.best_share or 0.0)
+        yield f"{by} it is best in {own} of draws; more often {_share(other.shares[0], certainty.best)}."
+        return
     share = "" if other.best_share is None else f", and the answer's best is so in {percent(other.best_share)} of draws"
-    yield (
-        f"By {other.intensity.basis} intensity ({other.intensity.region}, {other.intensity.g_per_kwh:g} g/kWh) "
-        f"{short(other.nominal, certainty.best)} is best{share}."
-    )
+    yield f"{by} {short(other.nominal, certainty.best)} is best{share}."
 
 
-def _over_range(view: EmbodiedRange) -> Iterator[str]:
+def _over_range(view: EmbodiedRange, question: Question) -> Iterator[str]:
     concerned = dict.fromkeys([view.best_gpu, *(s.configuration.gpu for s in view.stretches), view.against_it.gpu])
     named = [*concerned, *(gpu for gpu in view.kg if gpu not in concerned)][:MOST_KINDS]
     kg = ", ".join(f"{gpu} {view.kg[gpu][0]:.3g} to {view.kg[gpu][1]:.3g} kg" for gpu in named if gpu in view.kg)
     kg += ", ..." if len(named) < len(view.kg) else ""
+    kg += " of a new one" if question.scenario.second_life else ""
     held = [f"from {percent(start)} to {percent(end)}" for start, end in view.held]
     if view.holds:
         stays = f"{view.best_gpu} stays best everywhere"

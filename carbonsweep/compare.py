@@ -29,8 +29,8 @@ def command(folder: Path, first: str | None, second: str | None, as_json: bool, 
     """Who of A and B emits less, and the intensity, lifetime and embodied carbon at which they swap.
 
     A and B are configurations of the sweep in DIR: GPU, bBATCH, model, dtype, engine, in any order between colons, as
-    T4:b1 or RTX6000Ada:b16:LLaMA-7B. Left out, A is the best and B the best of its model on another GPU (else the
-    runner-up); parts left out are as in the best. Scenario options not given stay as they were.
+    T4:b1 or RTX6000Ada:b16:LLaMA-7B. Left out, A is the best and B the best of A's model on another GPU (else the
+    best other one); parts left out are as in the best. Scenario options not given stay as they were.
     """
     import dataclasses
 

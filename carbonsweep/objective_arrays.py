@@ -9,10 +9,9 @@ import numpy as np
 from carbonsweep.bench.points import Indices, Points
 from carbonsweep.bench.roofline import Prediction
 from carbonsweep.bench.roofline_inputs import Array
-from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
+from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, batch_units
 from carbonsweep.carbon.write_off import charged_kg
 from carbonsweep.domain import Scenario, Slo
-from carbonsweep.units import TOKENS_PER_KILO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +93,9 @@ class Quantities:
         return operational_g + embodied_g
 
     def _units(self, scenario: Scenario) -> Array:
-        output_tokens = self.batch * self.output_tokens
-        return {
-            "1k-output-tokens": output_tokens / TOKENS_PER_KILO,
-            "output-token": output_tokens,
-            "prompt": self.batch,
-            "prompt-token": self.prompt_tokens,
-        }[scenario.functional_unit]
+        return batch_units(
+            scenario.functional_unit,
+            batch=self.batch,
+            output_tokens=self.batch * self.output_tokens,
+            prompt_tokens=self.prompt_tokens,
+        )

@@ -109,7 +109,8 @@ def _plan_one(workload: Workload, searched: Space, question: Question, *, lines:
     found = answer.answer(exact.shown(planned, workload, question), question)
     sure = of_plan(planned, question, fit_draws())
     notes = {"counts": planned.counts(), "configurations": searched.size}
-    written = document(found, regret=0.0, certainty=sure, notes=notes)
+    regret = None if found.best is None else 0.0
+    written = document(found, regret=regret, certainty=sure, notes=notes)
     if lines:
         for line in lines:
             terminal.say(line)
@@ -153,7 +154,7 @@ def _plan_each(file: Path, searched: Space, question: Question, *, out: Path | N
             terminal.say(f"Written: {out}")
     else:
         print(json.dumps(workload_answers.document(rows, question, searched), indent=2, ensure_ascii=False))
-    return EXIT_ANSWER if any(row["outcome"] == "best" for row in rows) else EXIT_NOTHING_FEASIBLE
+    return EXIT_ANSWER if any(row["outcome"] == workload_answers.FEASIBLE for row in rows) else EXIT_NOTHING_FEASIBLE
 
 
 def main() -> None:

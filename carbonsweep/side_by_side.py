@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,13 +15,13 @@ from carbonsweep.carbon.break_even import Side
 from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.search.objectives import UNITS
 from carbonsweep.swaps import Comparison, at_words, rows, under_presets
-from carbonsweep.terminal import PLAIN_WIDTH, grams, say, seconds
+from carbonsweep.terminal import grams, plain_table, say, seconds, wide_console
 from carbonsweep.units import S_PER_YEAR
 
 
 def show(compared: Comparison) -> None:
     """Print both, where they swap, and the same under every embodied preset that knows their devices."""
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = wide_console()
     for name, one in _named(compared):
         configuration = one.record.configuration
         say(f"{name}: {configuration}{unless_measured(one.measurement.basis, configuration.gpu)}")
@@ -59,6 +56,8 @@ def statements(compared: Comparison) -> list[str]:
         f"Host {scenario.host_power_w:g} W and {scenario.host_embodied_kg:g} kg a device.",
         f"Second life: {second_life_words(scenario)}.",
     ]
+    if scenario.second_life:
+        said.append("Embodied kilograms are those of a new device; the grams charge what its second life carries.")
     said += [f"{name} misses a limit of the sweep." for name, one in _named(compared) if not one.is_feasible]
     models = {one.record.configuration.model for _, one in _named(compared)}
     if len(models) > 1:
@@ -71,16 +70,9 @@ def _named(compared: Comparison) -> tuple[tuple[Side, Candidate], tuple[Side, Ca
     return ("A", compared.a), ("B", compared.b)
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
 def _grams_table(compared: Comparison) -> Table:
     unit = UNITS[compared.scenario.functional_unit]
-    table = _table(f"CO2e per {unit}", "", "total", "operational", "embodied", "TTFT", "TPOT", "latency")
+    table = plain_table(f"CO2e per {unit}", "", "total", "operational", "embodied", "TTFT", "TPOT", "latency")
     for name, one in _named(compared):
         price, measurement = one.footprint, one.measurement
         cells = [None] * 3 if price is None else [price.total_g, price.operational_g, price.embodied_g]
@@ -90,7 +82,7 @@ def _grams_table(compared: Comparison) -> Table:
 
 
 def _swap_table(compared: Comparison) -> Table:
-    table = _table("Where they swap", "everything else as here", "swap at", "here", "less carbon below", "above")
+    table = plain_table("Where they swap", "everything else as here", "swap at", "here", "less carbon below", "above")
     for row in rows(compared):
         sides = (row.swap.below, row.swap.above)
         always = "equal everywhere" if sides[0] is None else f"{sides[0]} everywhere"
@@ -103,7 +95,9 @@ def _preset_table(compared: Comparison) -> Table:
     """Who emits less over the whole range of embodied figures."""
     kinds = list(compared.swaps.embodied)
     kilograms = [f"{kind}, kg" for kind in kinds]
-    table = _table("Under each embodied preset", "preset", *kilograms, "A", "B", "less carbon", "intensity", "lifetime")
+    table = plain_table(
+        "Under each embodied preset", "preset", *kilograms, "A", "B", "less carbon", "intensity", "lifetime"
+    )
     for each in under_presets(compared):
         intensity, lifetime, *embodied = rows(each)
         totals = [None if one.footprint is None else one.footprint.total_g for _, one in _named(each)]

@@ -17,12 +17,15 @@ from carbonsweep.carbon.break_even import BreakEven, Swap, break_even
 from carbonsweep.carbon.embodied import embodied_carbon, presets_covering
 from carbonsweep.domain import Configuration, Scenario
 from carbonsweep.errors import BadInput
-from carbonsweep.units import S_PER_YEAR
+from carbonsweep.units import S_PER_HOUR, S_PER_YEAR
 
 MOST_NAMED: Final = 12
 """Configurations an error lists."""
 LONGEST_YEARS: Final = 1000.0
 """A longer lifetime is one in a manner of speaking, and printed as such."""
+SHORTEST_YEARS: Final = 0.1
+"""A shorter lifetime is printed in days."""
+DAYS_PER_YEAR: Final = S_PER_YEAR / (24 * S_PER_HOUR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +56,18 @@ def comparison(a: Candidate, b: Candidate, scenario: Scenario) -> Comparison:
 
 def best_against_rival(answer: Answer) -> Comparison | None:
     """The best against the best of its model on another GPU kind; None where there is none, or no grams."""
-    best, other = answer.best, rival(answer)
+    best = answer.best
+    other = None if best is None else rival(answer, best)
     if best is None or other is None or best.footprint is None or other.footprint is None:
         return None
     return comparison(best, other, answer.question.scenario)
 
 
-def rival(answer: Answer) -> Candidate | None:
-    """The best feasible candidate of the best one's model on another GPU kind: other models differ in quality."""
-    if answer.best is None:
-        return None
-    best = answer.best.record.configuration
-    same_model = (c for c in answer.feasible if c.record.configuration.model == best.model)
-    return next((c for c in same_model if c.record.configuration.gpu != best.gpu), None)
+def rival(answer: Answer, of: Candidate) -> Candidate | None:
+    """The best feasible candidate of the same model on another GPU kind: other models differ in quality."""
+    one = of.record.configuration
+    same_model = (c for c in answer.feasible if c.record.configuration.model == one.model)
+    return next((c for c in same_model if c.record.configuration.gpu != one.gpu), None)
 
 
 def under_presets(compared: Comparison) -> Iterator[Comparison]:
@@ -107,6 +109,8 @@ def at_words(row: SwapRow) -> str:
         return "never"
     if row.unit == "years" and row.at > LONGEST_YEARS:
         return f"over {LONGEST_YEARS:,.0f} years"
+    if row.unit == "years" and row.at < SHORTEST_YEARS:
+        return f"{_digits(row.at * DAYS_PER_YEAR)} days"
     return f"{_digits(row.at)} {row.unit}"
 
 
@@ -131,17 +135,16 @@ def line(compared: Comparison) -> str:
     )
     never = " or ".join(row.quantity for row in listed if row.at is None)
     swaps = [*([f"swaps at {at}"] if at else []), *([f"never by {never} alone"] if never else [])]
-    return f"Break-even with {_against(b, a)}: {'; '.join(swaps)}."
+    return f"Break-even with {short(b, a)}: {'; '.join(swaps)}."
 
 
-def _against(one: Configuration, other: Configuration) -> str:
-    """What sets a configuration apart from the other: GPU and batch always, the rest where it differs."""
+def short(one: Configuration, beside: Configuration) -> str:
+    """A configuration by what sets it apart from another: always GPU and batch size."""
+    said = [] if one.model == beside.model else [f"{one.model} on"]
     count = "" if one.gpu_count == 1 else f"{one.gpu_count}x "
-    parts = [f"{count}{one.gpu} batch {one.batch_size}"]
-    parts += [
-        getattr(one, field) for field in ("model", "dtype", "engine") if getattr(one, field) != getattr(other, field)
-    ]
-    return ", ".join(parts)
+    said += [f"{count}{one.gpu}", f"batch {one.batch_size}"]
+    own, other = (one.dtype, one.engine), (beside.dtype, beside.engine)
+    return " ".join([*said, *(mine for mine, theirs in zip(own, other, strict=True) if mine != theirs)])
 
 
 def document(compared: Comparison) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def _side(one: Candidate) -> dict[str, Any]:
 
 
 def pair(answer: Answer, first: str | None, second: str | None) -> tuple[Candidate, Candidate]:
-    """The two that are named; unnamed, the best, and the best of its model on another GPU kind, else the runner-up.
+    """The two named; unnamed, A is the best, B the best of A's model on another GPU kind, else the best other one.
 
     Raises BadInput where a name fits none, or there are no two.
     """
@@ -187,7 +190,7 @@ def pair(answer: Answer, first: str | None, second: str | None) -> tuple[Candida
         if b is a:
             raise BadInput(f"{first or 'the best'} and {second} are the same: {a.record.configuration}")
         return a, b
-    others = [c for c in (answer.best, rival(answer), *ranked) if c is not None and c is not a]
+    others = [c for c in (rival(answer, a), *ranked) if c is not None and c is not a]
     if not others:
         raise BadInput(f"there is nothing to compare {a.record.configuration} with: it is the only result")
     return a, others[0]

@@ -55,8 +55,8 @@ def show_answer(answer: Answer, document: Mapping[str, Any], certainty: Certaint
         _show_nothing_feasible(console, answer)
     else:
         _show_best(answer.best, answer.question, unit)
-        for line in () if certainty is None else certainty_lines.lines(certainty, answer.question):
-            say(line)
+        for i, line in enumerate(() if certainty is None else certainty_lines.lines(certainty, answer.question)):
+            say(f"  {line}" if i else line)
         if answer.runners_up:
             console.print(_table("Runners-up", answer.runners_up, answer.question))
         if len(answer.best_per_model) > 1:

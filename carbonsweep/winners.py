@@ -21,7 +21,9 @@ from carbonsweep.errors import BadInput
 from carbonsweep.units import S_PER_YEAR
 
 YEARS: Final = tuple(range(1, 11))
-"""Lifetimes of a map and its table."""
+"""Lifetimes on the axis of a map."""
+TABLE_YEARS: Final = (1, 2, 4, 5, 8)
+"""Lifetimes of its table: a few, for each row also says from where to where its winner wins, in closed form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,8 @@ def embodied_views(field: Field) -> tuple[View, ...]:
 
 def words(field: Field, view: View) -> list[str]:
     """Who wins up to which product of intensity and lifetime."""
+    if len(view.reigns) == 1:
+        return [f"{field.name(view.reigns[0].place)} everywhere"]
     return [
         f"{field.name(one.place)} "
         + (f"up to {g_years(one.high):.4g} g/kWh x years" if math.isfinite(one.high) else "from there on")
@@ -131,7 +135,7 @@ def table(field: Field, views: Sequence[View]) -> str:
     writer: Any = None
     for view in views:
         for region, g_per_kwh in regions(field.scenario).items():
-            for years in YEARS:
+            for years in TABLE_YEARS:
                 totals = [field.total_g(i, g_per_kwh, years, view.kg) for i in range(len(field.needs))]
                 order = sorted(range(len(totals)), key=lambda i: totals[i])
                 row = _row(field, view, order, totals) | {
@@ -155,9 +159,9 @@ def _row(field: Field, view: View, order: Sequence[int], totals: Sequence[float]
         "gpu": first.gpu,
         "gpu_count": first.gpu_count,
         "batch_size": first.batch_size,
-        "total_g": totals[order[0]],
+        "total_g": f"{totals[order[0]]:.6g}",
         "next_best": "" if len(order) == 1 else field.name(order[1]),
-        "next_best_total_g": "" if len(order) == 1 else totals[order[1]],
+        "next_best_total_g": "" if len(order) == 1 else f"{totals[order[1]]:.6g}",
         "wins_from_g_years_per_kwh": low,
         "wins_to_g_years_per_kwh": "" if high == "inf" else high,
     }

@@ -111,15 +111,15 @@ def show(written: Sequence[Mapping[str, Any]], question: Question) -> None:
             configured[1] = f"{row['gpu_count']}x {row['gpu']}"
         shown = () if not column else (_value(row[column], objective.name, question),)
         times = [_seconds(row[name]) for name in ("ttft_s", "tpot_s", "prompt_latency_s")]
-        cells = [row["workload"], f"{row['mean_prompt_tokens']:.4g}", row["output_tokens"], *configured]
+        cells = [row["workload"], f"{row['mean_prompt_tokens']:,.0f}", f"{row['output_tokens']:,}", *configured]
         table.add_row(*(_cell(cell) for cell in (*cells, *shown, *times, _remark(row))))
     wide_console().print(table)
     if len(written) > ROWS_SHOWN:
-        say(f"and {len(written) - ROWS_SHOWN} more workloads: --out FILE.csv or --json has all of them.")
+        say(f"and {len(written) - ROWS_SHOWN:,} more workloads: --out FILE.csv or --json has all of them.")
     counted = [sum(row["outcome"] == outcome for row in written) for outcome in (FEASIBLE, CLOSEST, REFUSED)]
     say(
-        f"Workloads: {counted[0]} with an answer, {counted[1]} for which nothing meets every limit (the closest is "
-        f"shown), {counted[2]} that nothing can run. All modelled; one workload alone also says how sure its answer is."
+        f"Workloads: {counted[0]:,} with an answer, {counted[1]:,} for which nothing meets every limit (the closest is "
+        f"shown), {counted[2]:,} nothing can run. All modelled; one workload alone also says how sure its answer is."
     )
 
 

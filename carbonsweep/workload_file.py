@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ LARGEST_FILE_BYTES: Final = 256 * BYTES_PER_MIB
 MOST_PROMPT_TOKENS: Final = 2**20
 MOST_OUTPUT_TOKENS: Final = 2**17
 """As of `--output-tokens`."""
+MOST_DIGITS: Final = 20
 
 _VALID: Final = (
     "a .csv file with the columns prompt_tokens and output_tokens (and name, if wanted), or a .jsonl file with one "
@@ -85,7 +87,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]
         if not written.strip():
             continue
         try:
-            row = json.loads(written)
+            row = json.loads(written, parse_int=_whole, object_pairs_hook=_of_distinct_names)
         except (ValueError, RecursionError) as error:
             raise _refused(path, f"line {line} is not JSON ({error})") from error
         if not isinstance(row, dict) or set(row) - set(COLUMNS) or not set(REQUIRED) <= set(row):
@@ -94,25 +96,35 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]
         yield line, {**row, "prompt_tokens": lengths if isinstance(lengths, list) else [lengths]}
 
 
+def _whole(digits: str) -> float:
+    """int() refuses thousands of digits, and says so in the words of a programmer."""
+    return int(digits) if len(digits) <= MOST_DIGITS else math.inf
+
+
+def _of_distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a name is there twice")
+    return row
+
+
 def _workload(path: Path, line: int, row: Mapping[str, Any]) -> Workload:
     def count(value: Any, column: str, least: int, most: int) -> int:
-        try:
-            # Neither 1.5 nor true is a number of tokens; text is what CSV has.
-            number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else least - 1
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
+        # Of the text of a CSV file digits and nothing else: int() would take 1_0 and digits of other scripts.
+        digits = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= MOST_DIGITS
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (digits or whole) or not least <= int(value) <= most:
             valid = f"a whole number from {least} to {most}"
             raise _refused(path, f"line {line}: {column} is {str(value)[:40]!r}", valid)
-        return number
+        return int(value)
 
     if not row["prompt_tokens"]:
         raise _refused(path, f"line {line}: prompt_tokens is empty", "one or several whole numbers")
-    name = row.get("name") or f"line {line}"
-    if not isinstance(name, str):
-        raise _refused(path, f"line {line}: name is {name!r}", "a text")
+    name = "" if row.get("name") is None else row["name"]
+    if not isinstance(name, str) or not name.isprintable():
+        raise _refused(path, f"line {line}: name is {str(name)[:40]!r}", "a text of printable characters")
     return Workload(
-        name=name,
+        name=name.strip() or f"line {line}",
         prompts=None,
         prompt_tokens=tuple(count(each, "prompt_tokens", 1, MOST_PROMPT_TOKENS) for each in row["prompt_tokens"]),
         token_basis=f"given in {path.name}",

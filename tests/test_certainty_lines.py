@@ -11,9 +11,11 @@ from carbonsweep import inputs
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.certainty.ranges import EmbodiedRange, Stretch
 from carbonsweep.certainty.shares import Certainty, OtherBasis, Share
-from carbonsweep.certainty_lines import lines, percent, short
+from carbonsweep.certainty_lines import lines, percent
 from carbonsweep.domain import Slo
 from carbonsweep.search.objectives import Question, objectives
+from carbonsweep.second_life import SecondLife
+from carbonsweep.swaps import short
 from tests.conftest import configuration
 
 T4, ADA = configuration(batch_size=1), configuration(gpu="RTX6000Ada", batch_size=1)
@@ -83,7 +85,15 @@ def test_a_runner_up_of_another_model_is_named_with_it() -> None:
 
 @pytest.mark.parametrize(
     ("share", "said"),
-    [(0, "0 %"), (0.0001, "under 1 %"), (0.17, "17 %"), (0.9999, "over 99 %"), (1, "100 %")],
+    [
+        (0, "0 %"),
+        (0.0001, "under 1 %"),
+        (0.17, "17 %"),
+        (0.005, "under 1 %"),
+        (0.995, "over 99 %"),
+        (0.9999, "over 99 %"),
+        (1, "100 %"),
+    ],
 )
 def test_nearly_all_is_not_all_and_nearly_none_not_none(share: float, said: str) -> None:
     assert percent(share) == said
@@ -137,6 +147,12 @@ def test_the_other_basis_is_told_where_it_has_another_best() -> None:
     assert "in 10 % of draws" in said
     same = dataclasses.replace(other, nominal=T4, shares=(Share(configuration=T4, share=0.9),))
     assert "CA-QC" not in text(certainty(other_basis=same))
+    # The best by what was found, but in most draws another is.
+    drawn = dataclasses.replace(other, nominal=T4)
+    assert (
+        "By direct intensity (CA-QC, 1.7 g/kWh) it is best in 10 % of draws; more often RTX6000Ada batch 1 in 90 %."
+        in text(certainty(other_basis=drawn))
+    )
 
 
 def test_the_whole_embodied_range_is_told_where_the_gpu_changes_and_where_it_does_not() -> None:
@@ -149,3 +165,11 @@ def test_the_whole_embodied_range_is_told_where_the_gpu_changes_and_where_it_doe
     assert "Even with T4 at its highest and every other at its lowest it stays best." in said
     said = text(certainty(embodied_range=view((0, 1, "RTX6000Ada"), against="RTX6000Ada")))
     assert "T4 is best nowhere, RTX6000Ada is." in said
+
+
+def test_kilograms_that_a_second_life_does_not_charge_are_called_those_of_a_new_gpu() -> None:
+    scenario = dataclasses.replace(question().scenario, second_life=(SecondLife(device="T4", policy="none"),))
+    asked = dataclasses.replace(question(), scenario=scenario)
+    said = "\n".join(lines(certainty(embodied_range=view((0, 1, "T4"))), asked))
+    assert "T4 8 to 50 kg, RTX6000Ada 16 to 100 kg of a new one; all" in said
+    assert "of a new one" not in text(certainty(embodied_range=view((0, 1, "T4"))))

@@ -77,6 +77,7 @@ def test_the_tables_name_both_and_say_what_they_rest_on(home: Path) -> None:
         "Second life: T4 none (sunk)", "Error of the records",
     ):  # fmt: skip
         assert text in process.stdout
+    assert "Embodied kilograms are those of a new device" in process.stdout
     assert "nan" not in process.stdout
     assert "inf" not in process.stdout.replace("information", "")
 
@@ -127,6 +128,7 @@ def test_the_map_is_a_picture_a_page_and_a_table(home: Path) -> None:
     assert {row["embodied"] for row in rows} == {
         "embodied preset paper", "embodied: lowest of all presets", "embodied: highest of all presets"
     }  # fmt: skip
+    assert len({row["region"] for row in own}) * len({row["lifetime_years"] for row in own}) == len(own)
     for row in own:  # every cell is the footprint's own answer
         scenario = dataclasses.replace(
             saved.question.scenario,
@@ -135,7 +137,8 @@ def test_the_map_is_a_picture_a_page_and_a_table(home: Path) -> None:
         )
         prices = {gpu: footprint(each, scenario).total_g for gpu, each in two.items() if each is not None}
         assert row["gpu"] == min(prices, key=lambda gpu: prices[gpu])
-        assert float(row["total_g"]) == pytest.approx(min(prices.values()))
+        assert float(row["total_g"]) == pytest.approx(min(prices.values()), rel=1e-5)  # six digits are written
+        assert float(row["next_best_total_g"]) == pytest.approx(max(prices.values()), rel=1e-5)
         product = float(row["g_per_kwh"]) * float(row["lifetime_years"])
         assert float(row["wins_from_g_years_per_kwh"]) <= product
         assert product <= float(row["wins_to_g_years_per_kwh"] or "inf")

@@ -62,6 +62,7 @@ def test_nothing_feasible_ends_with_3(tmp_path: Path) -> None:
     process = run("plan", "--region", "QC", "--slo-tpot", "0.0001", home=tmp_path)
     assert process.returncode == 3
     assert "Closest misses" in process.stdout
+    assert "Regret" not in process.stdout  # nothing was recommended
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
@@ -82,7 +83,11 @@ def test_it_imports_neither_ray_nor_optuna_nor_torch(tmp_path: Path) -> None:
 
 def test_it_says_how_sure_it_is_or_that_nobody_knows(tmp_path: Path) -> None:
     process = run("plan", "--region", "QC", home=tmp_path)
-    assert "How sure: " in process.stdout
+    lines = process.stdout.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("How sure: "))
+    assert lines[place + 1].startswith("  Its 95 % interval over the draws: ")
+    # What the draws cannot see is said: batch sizes of one GPU are off together.
+    assert "an error in time and power of each GPU that all its models and batch sizes share" in process.stdout
     process = run("plan", "--region", "QC", "--json", home=tmp_path)
     sure = json.loads(process.stdout)["certainty"]
     assert sure["best"] == json.loads(process.stdout)["best"]["configuration"]

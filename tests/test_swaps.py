@@ -85,6 +85,10 @@ def test_a_swap_far_out_is_said_in_words() -> None:
     assert compared is not None
     lifetime = next(row for row in swaps.rows(compared) if row.quantity == "lifetime")
     assert swaps.at_words(lifetime) == "over 1,000 years"
+    # At 500 g/kWh they are 31/500 of 0.7365 years: 16.67 days.
+    near = swaps.best_against_rival(asked(replace(QC, intensity=given_intensity(500.0))))
+    assert near is not None
+    assert swaps.at_words(swaps.rows(near)[1]) == "16.7 days"
     here = swaps.best_against_rival(asked())
     assert here is not None
     assert [swaps.at_words(row) for row in swaps.rows(here) if row.at is None] == ["never"]
@@ -111,7 +115,9 @@ def test_every_preset_that_knows_both_has_its_own_swaps() -> None:
     [
         (None, None, ("TinyLlama-1.1B:RTX6000Ada:b1", "TinyLlama-1.1B:T4:b1")),
         ("T4:b1", "RTX6000Ada:b2", ("TinyLlama-1.1B:T4:b1", "TinyLlama-1.1B:RTX6000Ada:b2")),
-        ("b2", None, ("TinyLlama-1.1B:RTX6000Ada:b2", "TinyLlama-1.1B:RTX6000Ada:b1")),
+        ("b2", None, ("TinyLlama-1.1B:RTX6000Ada:b2", "TinyLlama-1.1B:T4:b1")),
+        # No other GPU ran this model: the best other one.
+        ("LLaMA-7B", None, ("LLaMA-7B:T4:b1", "TinyLlama-1.1B:RTX6000Ada:b1")),
         ("t4", None, ("TinyLlama-1.1B:T4:b1", "TinyLlama-1.1B:RTX6000Ada:b1")),
         ("llama-7b", "T4:TinyLlama-1.1B", ("LLaMA-7B:T4:b1", "TinyLlama-1.1B:T4:b1")),
         ("1xRTX6000Ada:fp16:paper:b2", "T4", ("TinyLlama-1.1B:RTX6000Ada:b2", "TinyLlama-1.1B:T4:b1")),

@@ -21,6 +21,8 @@ def made(tmp_path: Path, name: str, text: str | bytes) -> Path:
 def test_a_table_gives_its_workloads_in_order(tmp_path: Path) -> None:
     chat, unnamed = workloads_of_file(made(tmp_path, "w.csv", CSV))
     assert (chat.name, chat.prompt_tokens, chat.output_tokens) == ("chat", (120, 480, 64), 150)
+    (blank,) = workloads_of_file(made(tmp_path, "w.jsonl", '{"name": " ", "prompt_tokens": 5, "output_tokens": 20}'))
+    assert blank.name == "line 1"
     assert (unnamed.name, unnamed.prompt_tokens, unnamed.output_tokens) == ("line 4", (1500,), 100)
     assert chat.token_basis == "given in w.csv"
     assert chat.prompts is None
@@ -70,7 +72,15 @@ HEADER = "prompt_tokens,output_tokens\n"
         ("w.jsonl", '{"prompt_tokens": 5, "output_tokens": 20.0}', "output_tokens is '20.0'"),
         ("w.jsonl", '{"prompt_tokens": [], "output_tokens": 20}', "prompt_tokens is empty"),
         ("w.jsonl", '{"prompt_tokens": [[5]], "output_tokens": 20}', "prompt_tokens is '[5]'"),
-        ("w.jsonl", '{"name": 5, "prompt_tokens": 5, "output_tokens": 20}', "name is 5"),
+        ("w.jsonl", '{"name": 5, "prompt_tokens": 5, "output_tokens": 20}', "name is '5'"),
+        ("w.jsonl", '{"name": [], "prompt_tokens": 5, "output_tokens": 20}', "name is '[]'"),
+        ("w.jsonl", '{"name": "a\\u001b[31m", "prompt_tokens": 5, "output_tokens": 20}', r"name is 'a\x1b[31m'"),
+        ("w.jsonl", '{"name": "\\ud800", "prompt_tokens": 5, "output_tokens": 20}', r"name is '\ud800'"),
+        ("w.jsonl", '{"prompt_tokens": 5, "prompt_tokens": 6, "output_tokens": 20}', "a name is there twice"),
+        ("w.jsonl", f'{{"prompt_tokens": {"9" * 5000}, "output_tokens": 20}}', "prompt_tokens is 'inf'"),
+        ("w.csv", HEADER + "9" * 5000 + ",20\n", "prompt_tokens is '999"),
+        ("w.csv", HEADER + "1_0,20\n", "prompt_tokens is '1_0'"),
+        ("w.csv", HEADER + "\u0663,20\n", "prompt_tokens is '\u0663'"),
     ],
 )
 def test_a_malformed_file_is_one_line_that_names_the_place(

@@ -62,6 +62,7 @@ class Inputs:
     bandwidth_efficiency: Array
     compute_efficiency: Array
     compute_half_rows: Array
+    cuda_core_flop_per_s: Array
     attention_flop_factor: Array
     kv_traffic_factor: Array
     kv_group_exponent: Array
@@ -174,6 +175,7 @@ _ENGINE_FIELDS: Final = (
     "bandwidth_efficiency",
     "compute_efficiency",
     "compute_half_rows",
+    "cuda_core_flop_per_s",
     "attention_flop_factor",
     "kv_traffic_factor",
     "kv_group_exponent",
@@ -219,6 +221,7 @@ def engine_values(row: Engine, gpu: Gpu, dtype: str) -> tuple[float, ...]:
         row.bandwidth_efficiency,
         _efficiency_on(row, gpu, peak),
         row.compute_half_rows,
+        row.cuda_core_efficiency * gpu.peak_flop_per_s.get("fp32", 0.0),
         row.attention_flop_factor,
         row.kv_traffic_factor,
         row.kv_group_exponent,

@@ -21,10 +21,21 @@ def smooth_maximum(first: Array, second: Array) -> Array:
 
 def gpu_s(x: Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:
     """Roofline of one forward pass, in seconds, from the work of all GPUs and the traffic of each."""
-    efficiency = x.compute_efficiency * rows / (rows + x.compute_half_rows)
-    compute_s = flop / x.count / (efficiency * x.flop_per_s)
+    compute_s = flop / x.count / _flop_per_s(x, rows)
     memory_s = traffic_bytes / (x.bandwidth_efficiency * x.bandwidth)
     return smooth_maximum(compute_s, memory_s) + x.host_layers * x.kernel_s_per_layer + _unpacking_s(x, rows)
+
+
+CUDA_CORE_HALF_ROWS: Final = 4
+"""Rows at which CUDA cores reach half of their rate: a weight that is read is used so often."""
+
+
+def _flop_per_s(x: Inputs, rows: Array) -> Array:
+    """Rate of a pass of `rows`: of tiles that fill up, or of the CUDA cores where those are faster."""
+    tiles: Array = x.compute_efficiency * rows / (rows + x.compute_half_rows) * x.flop_per_s
+    if not np.any(x.cuda_core_flop_per_s):
+        return tiles
+    return np.maximum(tiles, x.cuda_core_flop_per_s * rows / (rows + CUDA_CORE_HALF_ROWS))
 
 
 def _unpacking_s(x: Inputs, rows: Array) -> Array | float:

@@ -45,7 +45,7 @@ def drawn(
     rows: Drawn = {"": _varying([one.general for one in fits])}
     rows |= {gpu: _varying([one.on(gpu) for one in fits]) for gpu in fit.own}
     for gpu, fields in rows.items():
-        fields |= _factors(f"{what.name}/{gpu}", [fit.on(gpu) for fit in fits], held[gpu], held[""])
+        fields |= remaining_factors(f"{what.name}/{gpu}", [fit.on(gpu) for fit in fits], held[gpu], held[""])
     return rows
 
 
@@ -65,7 +65,9 @@ def _varying(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     return {name: values for name, values in columns.items() if len(set(values)) > 1}
 
 
-def _factors(name: str, draws: Sequence[Parameters], held: HeldOut, elsewhere: HeldOut) -> dict[str, list[float]]:
+def remaining_factors(
+    name: str, draws: Sequence[Parameters], held: HeldOut, elsewhere: HeldOut
+) -> dict[str, list[float]]:
     """The two factors; of a quantity that `held` never measured, with the error it has `elsewhere`."""
     factors = {}
     for factor, quantity in FACTORS.items():

@@ -75,6 +75,10 @@ Changes = tuple[tuple[str, float], ...]
 """Fields of the engine that are set otherwise than fitted or assumed, to see what the claims need them for."""
 
 
+IDLE: Final[Mapping[str, str]] = {f"idle_w of {gpu}": gpu for gpu in GPUS}
+"""Names in `Changes` of what is no field of the engine: a GPU's idle power in watts."""
+
+
 def modelled_cells(values: Array, changes: Changes = ()) -> Cells:
     """The 42 cells at parameter values of shape (parameters, candidates): arrays (candidates, size, GPU, batch).
 
@@ -87,10 +91,13 @@ def modelled_cells(values: Array, changes: Changes = ()) -> Cells:
 def _assumed(changed: Changes) -> tuple[Inputs, Flags, Array]:
     """The grid with the assumed fields of the row; where it is a T4; the GPUs' rates over the T4's, per cell."""
     points = paper_points(ENGINE)
-    changes: dict[str, Any] = dict(ASSUMED) | dict(changed)
-    of_gpu = [engine_inputs(replace(engine(ENGINE, gpu), **changes), facts.gpu(gpu), "fp16") for gpu in GPUS]
+    changes: dict[str, Any] = dict(ASSUMED) | {field: value for field, value in changed if field not in IDLE}
+    idle = {IDLE[name]: idle_w for name, idle_w in changed if name in IDLE}
+    gpus = [replace(facts.gpu(gpu), idle_w=idle.get(gpu, facts.gpu(gpu).idle_w)) for gpu in GPUS]
+    of_gpu = [engine_inputs(replace(engine(ENGINE, gpu.key), **changes), gpu, "fp16") for gpu in gpus]
     on_t4 = np.asarray(points.gpu.index == 0)
     columns: dict[str, Any] = {field: np.where(on_t4, *(each[field] for each in of_gpu)) for field in of_gpu[0]}
+    columns["idle_w"] = np.where(on_t4, *(gpu.idle_w for gpu in gpus))
     inputs = replace(gathered(points, paper_workload()), **columns)
     return inputs, on_t4, ASSUMED["sequence_reference_flop_per_s"] / inputs.flop_per_s
 

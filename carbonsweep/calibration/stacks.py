@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from carbonsweep.bench.roofline_inputs import Array
 from carbonsweep.calibration.cases import Cases, Values, cases, predicted
 from carbonsweep.calibration.fit import Fitted, Parameters, as_engine, fitted, solved
 from carbonsweep.calibration.observations import Observation
-from carbonsweep.calibration.priors import Family, family
+from carbonsweep.calibration.priors import Family, Prior, family
 from carbonsweep.errors import BadInput
+from carbonsweep.facts import gpu as gpu_row
 
 Weights = Callable[[Observation], float]
 """How often an observation counts."""
@@ -22,7 +23,8 @@ class Stack:
     """An engine of the device model: the observed engines it is fitted to, and its family of priors.
 
     A stack with `base` is that stack with a few things changed: its family's values multiply, or come on top of, those
-    of the base. `small_batch` is the largest batch the fit sees where larger ones are predicted.
+    of the base. `small_batch` is the largest batch the fit sees where larger ones are predicted; `instead` replaces
+    priors of the family, to see what they decide.
     """
 
     name: str
@@ -31,10 +33,12 @@ class Stack:
     what: str
     small_batch: int
     base: str | None = None
+    instead: tuple[Prior, ...] = ()
 
     @property
     def family(self) -> Family:
-        return family(self.family_name)
+        known = family(self.family_name)
+        return replace(known, priors={**known.priors, **{prior.name: prior for prior in self.instead}})
 
     def mine(self, each: Observation) -> bool:
         """Whether the stack is fitted to this row itself, not through its base."""
@@ -149,16 +153,19 @@ def modelled(fit: Fitted, rows: Cases) -> Values:
 
 
 def by_model(each: Observation) -> str:
-    """The group that is held out together: all checkpoints of one shape, on every GPU."""
-    return each.model.key
+    """The group that is held out together: every checkpoint whose blocks have one shape, on every GPU.
+
+    Under whatever name: a checkpoint of other weights, vocabulary or library has seen the matrices of its sisters.
+    """
+    of = each.model
+    gated = " gated" if of.gated else ""
+    return (
+        f"blocks of {of.layers} layers, {of.hidden} wide, {of.heads} heads of {of.head_dim}, {of.kv_heads:g} of them "
+        f"with keys and values, {of.mlp}{gated}"
+    )
 
 
 def by_gpu(each: Observation) -> str:
-    """The group that is held out together: all rows of one GPU kind."""
-    return each.origin.gpu
-
-
-def of_gpu(values: Mapping[str, Array], rows: Cases, gpu: str) -> Values:
-    """The entries of `values` that are of `gpu`."""
-    mine = rows.gpu == rows.gpus.index(gpu)
-    return {name: each[mine] for name, each in values.items()}
+    """The group that is held out together: all rows of one die, which boards of several kinds may carry."""
+    row = gpu_row(each.origin.gpu)
+    return f"{row.architecture} boards of {row.die_mm2:g} mm2"

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from carbonsweep.calibration.heldout import HeldOut, half_width, mape
-from carbonsweep.calibration.stacks import TRANSFORMERS, Stack
+from carbonsweep.calibration.stacks import TRANSFORMERS, Stack, by_gpu, by_model
 
 QUANTITY_NAMES: Final = {
     "prefill_s": "prefill time",
@@ -68,8 +68,8 @@ def stated(found: HeldOut, elsewhere: HeldOut, prefill_elsewhere: HeldOut) -> St
 
 
 def _sentence(found: HeldOut, own_power: bool, own_prefill: bool, power: HeldOut, prefill: HeldOut) -> str:
-    groups = len({each.model.key if found.split == "model" else each.origin.gpu for each in found.rows.observations})
-    kind = "models" if found.split == "model" else "GPUs"
+    group, kind = (by_model, "shapes of model") if found.split == "model" else (by_gpu, "dies")
+    groups = len({group(each) for each in found.rows.observations})
     parts = [f"held out: {len(found.rows)} rows, {groups} {kind} left out in turn; mean absolute error {_means(found)}"]
     whole = np.isfinite(found.rows.measured["power_w"]) & ~found.rows.decode_power
     if not own_power:

@@ -11,11 +11,14 @@ from carbonsweep.calibration.bootstrap import Drawn, drawn
 from carbonsweep.calibration.fit import Fitted, Parameters
 from carbonsweep.calibration.heldout import HeldOut, foreign_prefill, held_out
 from carbonsweep.calibration.observations import Observation, Rows
+from carbonsweep.calibration.other_centres import CENTRES, PARAMETER, under_other_centres
 from carbonsweep.calibration.priors import LAWS
-from carbonsweep.calibration.stacks import STACKS, Stack, fit_of
+from carbonsweep.calibration.stacks import STACKS, Stack, by_gpu, by_model, fit_of
 from carbonsweep.calibration.stated import Stated, general_of, table
 from carbonsweep.calibration.writing import DRAW_COUNT, rounded
 
+POOLED: Final = tuple(what for what in STACKS if what.name != "healthy")
+"""Each row once: `healthy` is fitted to rows of other stacks."""
 SPLITS: Final = ("model", "gpu", "batch")
 SOURCES: Final = {
     "llm_perf_t4_a10g_figures.csv": "HF LLM-Perf leaderboard",
@@ -29,13 +32,14 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """All of it: by stack name, and for held-out rows by (stack, split)."""
+    """All of it: by stack name, for held-out rows by (stack, split), and under other centres of a prior."""
 
     rows: Rows
     fits: Mapping[str, Fitted]
     held: Mapping[tuple[str, str], HeldOut]
     stated: Mapping[str, Mapping[str, Stated]]
     draws: Mapping[str, Drawn]
+    other_centres: Mapping[float, tuple[HeldOut, ...]]
 
     def engine_rows(self) -> dict[str, dict[str, Any]]:
         """The rows for engines.toml."""
@@ -57,7 +61,8 @@ def calibrated(rows: Rows, told: Told = lambda _: None) -> Calibration:
             held[what.name, "prefill"] = found
     stated = {what.name: table(held, what, tuple(fits[what.name].own)) for what in STACKS}
     draws = {what.name: _draws(what, observations, fits, held, told) for what in STACKS}
-    return Calibration(rows=rows, fits=fits, held=held, stated=stated, draws=draws)
+    others = under_other_centres(POOLED, observations, told)
+    return Calibration(rows=rows, fits=fits, held=held, stated=stated, draws=draws, other_centres=others)
 
 
 def _draws(
@@ -77,8 +82,10 @@ def fit_count(observations: Sequence[Observation]) -> int:
     count = len(STACKS) * (1 + DRAW_COUNT)
     for what in STACKS:
         mine = [each for each in observations if what.mine(each)]
-        models, gpus = {each.model.key for each in mine}, {each.origin.gpu for each in mine}
+        models, gpus = {by_model(each) for each in mine}, {by_gpu(each) for each in mine}
         count += sum(len(groups) for groups in (models, gpus) if len(groups) > 1)
+        if what in POOLED and PARAMETER in what.family.priors and len(gpus) > 1:
+            count += len(CENTRES) * len(gpus)
         count += any(each.origin.batch_size > what.small_batch for each in mine)
     return count
 

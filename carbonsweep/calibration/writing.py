@@ -103,6 +103,22 @@ def write_draws(rows: Mapping[str, Draws], *, seed: int, path: Path = DRAWS) -> 
     write_atomically(path, draws_text(before, rows, seed))
 
 
+def write_facts(
+    rows: Mapping[str, Mapping[str, Any]], draws: Mapping[str, Draws], *, seed: int, folder: Path = FACTS
+) -> None:
+    """Engines and their draws, which belong together: neither is touched before both texts are whole.
+
+    Raises BadInput as `draws_text`, StorageFailed.
+    """
+    engines, drawn = folder / ENGINES.name, folder / DRAWS.name
+    texts = (
+        engines_text(engines.read_text(encoding="utf-8"), rows),
+        draws_text(drawn.read_text(encoding="utf-8") if drawn.exists() else None, draws, seed),
+    )
+    for path, text in zip((engines, drawn), texts, strict=True):
+        write_atomically(path, text)
+
+
 def _one_line_per_field(document: Mapping[str, Any]) -> str:
     """JSON with one line for each list of numbers: a changed draw is a readable difference."""
     text = json.dumps(document, indent=1)

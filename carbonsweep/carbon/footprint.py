@@ -67,13 +67,22 @@ def phase_footprint(measurement: Measurement, phase: Literal["prefill", "decode"
 
 
 def functional_units(measurement: Measurement, unit: FunctionalUnit) -> float:
-    """How many functional units one batch delivers; prompt tokens are the real ones, not the padding."""
-    output_tokens = measurement.batch_size * measurement.output_tokens
-    units: dict[FunctionalUnit, float] = {
+    """How many functional units one batch delivers."""
+    return batch_units(
+        unit,
+        batch=float(measurement.batch_size),
+        output_tokens=float(measurement.batch_size * measurement.output_tokens),
+        prompt_tokens=measurement.prefill.tokens,
+    )
+
+
+def batch_units(unit: FunctionalUnit, *, batch: Quantity, output_tokens: Quantity, prompt_tokens: Quantity) -> Quantity:
+    """The same from prompts and tokens of a batch; prompt tokens are the real ones, not the padding. Elementwise."""
+    units: dict[FunctionalUnit, Quantity] = {
         "1k-output-tokens": output_tokens / TOKENS_PER_KILO,
         "output-token": output_tokens,
-        "prompt": measurement.batch_size,
-        "prompt-token": measurement.prefill.tokens,
+        "prompt": batch,
+        "prompt-token": prompt_tokens,
     }
     return units[unit]
 

@@ -45,6 +45,4 @@ def policy_words(one: SecondLife) -> str:
 def second_life_words(scenario: Scenario) -> str:
     """The policy of every device of a scenario in one line."""
     named = ", ".join(map(policy_words, scenario.second_life))
-    return (
-        f"{named}; every other device all of its embodied carbon" if named else "none: all embodied carbon is charged"
-    )
+    return f"{named}; every other device all of its embodied carbon" if named else "of no device, all are charged whole"

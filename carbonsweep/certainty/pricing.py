@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep.bench.roofline_inputs import Array
-from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g
+from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, batch_units
 from carbonsweep.certainty.contenders import Contenders, Phase
 from carbonsweep.domain import Scenario, Slo
 from carbonsweep.search.objectives import Objective
-from carbonsweep.units import TOKENS_PER_KILO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +93,9 @@ def _phase_g(phase: Phase, duration_s: Array, energy_j: Array, scenario: Scenari
 
 
 def _units(contenders: Contenders, scenario: Scenario) -> Array:
-    output_tokens = contenders.batch * contenders.lengths.output_tokens
-    return {
-        "1k-output-tokens": output_tokens / TOKENS_PER_KILO,
-        "output-token": output_tokens,
-        "prompt": contenders.batch,
-        "prompt-token": contenders.prompt_tokens,
-    }[scenario.functional_unit]
+    return batch_units(
+        scenario.functional_unit,
+        batch=contenders.batch,
+        output_tokens=contenders.batch * contenders.lengths.output_tokens,
+        prompt_tokens=contenders.prompt_tokens,
+    )

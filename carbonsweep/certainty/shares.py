@@ -7,7 +7,7 @@ error: the asked one stands, and the same draws are counted once more under the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,10 +109,11 @@ def certainty(contenders: Contenders, question: Question, fits: FitDraws | None)
         found = counted.drawn(bench)
         by_source = {"bench": found.bench_alone, **by_source}
     other = other_intensity(question)
-    shares = {name: float(np.mean(winners == 0)) for name, winners in by_source.items()}
+    shares = {name: _best_share(contenders, winners) for name, winners in by_source.items()}
     other_winner = None if other is None else counted.nominal_winner(other)
     if other_winner is not None:
-        shares["basis"] = 1.0 if other_winner == 0 else 0.5
+        same = contenders.configuration(other_winner) == contenders.configuration(0)
+        shares["basis"] = 1.0 if same else 0.5
     low, high = (None, None) if found is None else _interval(found.best_value)
     low_g, high_g = (None, None) if found is None else _interval(found.best_g)
     winners = np.empty(0, dtype=np.intp) if found is None else found.winners
@@ -157,6 +158,12 @@ def _shares(contenders: Contenders, winners: Indices) -> tuple[Share, ...]:
     return tuple(sorted(found, key=lambda each: -each.share))
 
 
+def _best_share(contenders: Contenders, winners: Indices) -> float:
+    """Of the first contender's configuration."""
+    best = contenders.configuration(0)
+    return next((each.share for each in _shares(contenders, winners) if each.configuration == best), 0.0)
+
+
 def _gpu_shares(contenders: Contenders, winners: Indices) -> dict[str, float]:
     shares: dict[str, float] = {}
     for each in _shares(contenders, winners):
@@ -173,23 +180,24 @@ def _other_basis(
     return OtherBasis(
         intensity=intensity,
         nominal=contenders.configuration(winner),
-        best_share=float(np.mean(winners == 0)) if len(winners) else None,
+        best_share=_best_share(contenders, winners) if len(winners) else None,
         shares=_shares(contenders, winners),
     )
 
 
 def _how(contenders: Contenders, bench: BenchDraws | str, counted: Counting) -> tuple[str, ...]:
     """What was drawn, in words."""
-    said: Iterable[str] = ()
+    said: list[str] = []
     measured = int((~contenders.modelled).sum())
     if isinstance(bench, BenchDraws) and bench.fit_draws is not None:
-        said = (*said, f"{bench.fit_draws} draws of the device model's fit, joint over the GPUs of an engine")
+        said.append(
+            f"{bench.fit_draws} draws of the device model's fit, joint over the GPUs of an engine, with an error in "
+            "time and power of each GPU that all its models and batch sizes share"
+        )
     if measured:
         rehearsed = " (rehearsed, on a stand-in)" if contenders.rehearsed.any() else ""
-        said = (*said, f"the 95 % intervals of {measured} measured records{rehearsed}, each by itself")
+        said.append(f"the 95 % intervals of {measured} measured records{rehearsed}, each by itself")
     if counted.priced and counted.embodied is not None:
-        said = (
-            *said,
-            f"embodied presets {', '.join(counted.embodied.presets)}, all kinds at one place of their ranges",
-        )
+        presets = ", ".join(counted.embodied.presets)
+        said.append(f"embodied presets {presets}, each anywhere in its range, all GPUs at the same place of it")
     return tuple(said)

@@ -15,7 +15,14 @@ from carbonsweep.carbon.embodied import amortised_g, embodied_carbon
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.carbon.operational import operational_g
 from carbonsweep.claims.cells import ADA, BATCHES, GPUS, SIZES, T4, Cells
-from carbonsweep.claims.grams import LIFETIME_YEARS, PRESET, REGIONS, priced_g, scenario_at
+from carbonsweep.claims.grams import (
+    LIFETIME_YEARS,
+    PRESET,
+    REGIONS,
+    operational_and_embodied_g,
+    priced_g,
+    scenario_at,
+)
 from carbonsweep.claims.ratios import at, decode_j_per_token, energy_ratio, largest, latency_ratio
 from carbonsweep.claims.statements import claim, contradictions
 from carbonsweep.units import S_PER_YEAR
@@ -177,6 +184,12 @@ def _x13() -> str:
     return f"at b64 the Ada's power would have to be at least 5.4 x 0.425 = {least:.2f} times the T4's"
 
 
+def _x14() -> str:
+    joules, slower = claim("C10").values["J/token"], 1 / claim("C10").values["tokens/s"]
+    embodied = slower / _embodied_rate_ratio()
+    return f"T4/Ada at batch 1: {joules:.3f} in energy, {slower:.3f} / 2.58 = {embodied:.3f} in embodied carbon"
+
+
 def _ours_d2(cells: Cells) -> str:
     ratio = energy_ratio(cells)[:, at(1)] / latency_ratio(cells)[:, at(1)]
     return ", ".join(f"{size} {value:.3f}" for size, value in zip(SIZES, ratio, strict=True))
@@ -226,6 +239,12 @@ def _ours_x13(cells: Cells) -> str:
     return f"least {ratios.min():.3f}, at batch {BATCHES[int(ratios.argmin())]}"
 
 
+def _ours_x14(cells: Cells) -> str:
+    grams = np.add(*operational_and_embodied_g(cells, "QC", "decode"))[0]
+    joules, carbon = (each[T4, at(1)] / each[ADA, at(1)] for each in (cells.decode_j[0], grams))
+    return f"T4/Ada at batch 1: {joules:.3f} in energy, {carbon:.3f} in total carbon in QC"
+
+
 _ARITHMETIC: Final[Mapping[str, Callable[[], str]]] = {
     "D1": _d1,
     "D2": _d2,
@@ -242,6 +261,7 @@ _ARITHMETIC: Final[Mapping[str, Callable[[], str]]] = {
     "X9": _x9,
     "X10": _x10,
     "X13": _x13,
+    "X14": _x14,
 }
 _OURS: Final[Mapping[str, Callable[[Cells], str]]] = {
     "D2": _ours_d2,
@@ -252,4 +272,5 @@ _OURS: Final[Mapping[str, Callable[[Cells], str]]] = {
     "D8": _ours_d8,
     "D9": _ours_d9,
     "X13": _ours_x13,
+    "X14": _ours_x14,
 }

@@ -157,7 +157,7 @@ def _verdict(claim: Claim, ours: Mapping[str, float], ordered: Margins | None, b
             values=values,
             orders=() if ordered is None else _orders(ordered),
             outcome="reported only" if claim.judged == "reported" else "met",
-            reason=claim.note if claim.judged == "reported" else "",
+            reason=claim.note,
             basis=basis,
         )
     )
@@ -171,16 +171,20 @@ def _orders(ordered: Margins) -> tuple[Order, ...]:
 
 
 def _decided(verdict: Verdict) -> Verdict:
-    """With its outcome and reason: an unknown part leaves it open, a missed part decides."""
+    """With its outcome and reason: an unknown part leaves it open, a missed part decides.
+
+    What the table notes on a claim is the reason of a reported one, and is added to that of a missed one.
+    """
     lost = [each for each in verdict.values if each.met is False]
     broken = [each for each in verdict.orders if each.met is False]
     parts: tuple[Compared | Order, ...] = (*verdict.values, *verdict.orders)
     unknown = [each.label for each in parts if each.met is None]
     reasons = [*(_off(each, verdict.kind) for each in lost), *_named(broken)]
+    note = [verdict.reason] if verdict.reason else []
     if verdict.outcome == "reported only":
-        return replace(verdict, reason="; ".join([verdict.reason, *_named(broken)]))
+        return replace(verdict, reason="; ".join([*note, *_named(broken)]))
     if reasons:
-        return replace(verdict, outcome="missed", reason="; ".join(reasons))
+        return replace(verdict, outcome="missed", reason="; ".join([*reasons, *note]))
     if unknown:
         lacking = f"no record with the seconds and joules that {len(unknown)} of its parts need"
         return replace(verdict, outcome="not judged", reason=f"{lacking}, the first: {unknown[0]}")

@@ -97,7 +97,9 @@ def _t4(cells: Cells) -> Margins:
     The margin is how clearly: the smaller of the two leads, before (in energy) and after (in total carbon).
     """
     turned = [_turn(cells.energy_j, np.add(*operational_and_embodied_g(cells, region)), cells) for region in REGIONS]
-    return stacked([("another GPU is best in carbon than in energy", np.max(np.stack(turned), axis=0))])
+    return stacked(
+        [("of one model and batch, another GPU is best in carbon than in energy", np.max(np.stack(turned), axis=0))]
+    )
 
 
 def _turn(joules: Array, grams: Array, cells: Cells) -> Array:

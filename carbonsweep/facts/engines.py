@@ -48,6 +48,9 @@ class Engine:
     of a 7 nm process), and grows with that budget to the power `compute_budget_exponent`, between a low and a high one.
     Quantised weights: bytes of a stored block weight over those of the dtype, and the bytes moved to unpack it where
     a pass has many rows, half of them at `unpacking_half_rows`.
+    `cuda_core_efficiency`: share of the fp32 rate that products of few rows reach on the CUDA cores, half of it at 4
+    rows; a pass takes whichever is faster, they or the tiles of a large product, which few rows leave empty (0: always
+    tiles). It matters on boards whose tensor cores are slow, or absent, for their bandwidth.
     Errors are relative half-widths of the 95 % interval of a phase's time, and of its energy.
     """
 
@@ -94,6 +97,7 @@ class Engine:
     unpacking_half_rows: float = 1.0
     free_sequences: float = 0.0
     sequence_power: float = 0.0
+    cuda_core_efficiency: float = 0.0
 
 
 def engine(name: str, gpu: str) -> Engine:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from carbonsweep import facts
 from carbonsweep.bench.basis import basis_words
 from carbonsweep.domain import Basis, Measurement, Scenario, TrialRecord
+from carbonsweep.figures.cells import by_size
 from carbonsweep.figures.estimates import Estimate, duration_s, phase_energy_per_token_j
 from carbonsweep.figures.page import quoted_sources
 from carbonsweep.units import S_PER_YEAR
@@ -33,6 +35,15 @@ def bases(records: Iterable[TrialRecord]) -> str:
 def foundation(records: Sequence[TrialRecord]) -> str:
     """Basis, bench, engine with its version, dtype, workload; then how wide the intervals are, and the error source."""
     return " ".join(filter(None, (_made_by(records), _served(records), _intervals(records), _error_sources(records))))
+
+
+def stand_ins(records: Iterable[TrialRecord]) -> str:
+    """Which of the paper's model sizes these models stand in for, as the table of models assumes; "" for none."""
+    known = facts.language_models()
+    models = by_size(record.configuration.model for record in records)
+    sizes = {model: known[model].paper_size for model in models if model in known}
+    said = [f"{model} for {size}" for model, size in sizes.items() if size]
+    return f"In place of the paper's models, which it does not name: {', '.join(said)}." if said else ""
 
 
 def pricing(scenarios: Sequence[Scenario], lifetimes_years: Sequence[float] = ()) -> str:

@@ -12,7 +12,7 @@ from carbonsweep.domain import Measurement, PhaseMeasurement, Scenario, TrialRec
 from carbonsweep.figures.batch_bars import Best, Panel, bars_figure
 from carbonsweep.figures.cells import Cell, Quantity, cells
 from carbonsweep.figures.estimates import Estimate, phase_energy_per_token_j, phase_throughput, total_g
-from carbonsweep.figures.foundation import bases, foundation, pricing
+from carbonsweep.figures.foundation import bases, foundation, pricing, stand_ins
 from carbonsweep.figures.page import mass_unit
 
 Phase = Literal["prefill", "decode"]
@@ -34,7 +34,8 @@ def phase_figure(records: Sequence[TrialRecord], phase: Phase, paper_figure: str
     figure = bars_figure(
         [panels],
         title=f"{phase.capitalize()} throughput and energy per token of {model}, {bases(records)}",
-        note=f"As in the paper's {paper_figure}: throughput linear, energy logarithmic. {_tokens_note(phase)}",
+        note=f"As in the paper's {paper_figure}: throughput linear, energy logarithmic. {_tokens_note(phase)} "
+        f"{stand_ins(records)}",
         foot=foundation(records),
         panel_in=(4.5, 2.5),
     )
@@ -42,7 +43,7 @@ def phase_figure(records: Sequence[TrialRecord], phase: Phase, paper_figure: str
 
 
 def phase_carbon_figure(
-    records: Sequence[TrialRecord], phase: Phase, scenario: Scenario, note: str
+    records: Sequence[TrialRecord], phase: Phase, scenario: Scenario, paper_figure: str
 ) -> tuple[Figure, list[Cell]]:
     """Embodied and operational grams per token of one phase of one model, and the cells (in grams) that are drawn.
 
@@ -68,7 +69,8 @@ def phase_carbon_figure(
     figure = bars_figure(
         [[panel]],
         title=f"{phase.capitalize()} carbon per token of {model} in {region}, {bases(records)}",
-        note=f"{note} Percentages: embodied share. {_tokens_note(phase)}",
+        note=f"As in the paper's {paper_figure}: embodied carbon below, operational above, linear axis. "
+        f"{_region_note(region)} Percentages: embodied share. {_tokens_note(phase)} {stand_ins(records)}",
         foot=f"{foundation(records)} {pricing([scenario])} Intervals are of the energy alone.",
         panel_in=(8.2, 3.0),
     )
@@ -87,6 +89,11 @@ def _panel(letter: str, quantity: Quantity, records: Sequence[TrialRecord], *, l
 
 def _of(measurement: Measurement, phase: Phase) -> PhaseMeasurement:
     return measurement.prefill if phase == "prefill" else measurement.decode
+
+
+def _region_note(region: str) -> str:
+    said = "The paper's caption says CISO, its text (section 3.3) QC; only QC's intensity fits its numbers"
+    return f"{said}, so QC it is." if region == "QC" else f"{said}. This is {region}."
 
 
 def _tokens_note(phase: Phase) -> str:

@@ -22,9 +22,18 @@ from carbonsweep.calibration.paper_errors import (
     phase_errors,
     resampled,
 )
-from carbonsweep.calibration.paper_parameters import ASSUMED, EDGE, PARAMETERS
-from carbonsweep.calibration.paper_rows import draw_rows, engine_rows, left_out_text, means_of_gpus, without_text
+from carbonsweep.calibration.paper_parameters import ASSUMED, ASSUMPTIONS, EDGE, IDLE_W, PARAMETERS
+from carbonsweep.calibration.paper_rows import (
+    MOVED,
+    draw_rows,
+    engine_rows,
+    left_out_text,
+    means_of_gpus,
+    moved_text,
+    without_text,
+)
 from carbonsweep.calibration.paper_stack import (
+    IDLE,
     committed,
     fit,
     loss,
@@ -34,7 +43,7 @@ from carbonsweep.calibration.paper_stack import (
     targets,
     values_at,
 )
-from carbonsweep.calibration.paper_terms import Without
+from carbonsweep.calibration.paper_terms import Without, moved_assumptions
 from carbonsweep.claims.cells import Cells, cells_of_records, paper_points, paper_workload
 from carbonsweep.claims.judging import Verdict, judge_cells, judge_takeaways
 from carbonsweep.claims.orders import margins
@@ -334,9 +343,50 @@ def test_the_tables_of_what_was_left_out_are_committed_and_complete() -> None:
         )
     with (RESULTS / "claims_without_a_term.csv").open(encoding="utf-8", newline="") as file:
         without = list(csv.DictReader(file))
+    # What is missed at other values of what was fixed by hand, with all else as fitted, is what is missed now.
+    with (RESULTS / MOVED).open(encoding="utf-8", newline="") as file:
+        moved = list(csv.DictReader(file))
+    asked = [(field, other) for field, each in ASSUMPTIONS.items() for other in each.others]
+    asked += [(name, other) for name, gpu in IDLE.items() for other in IDLE_W[gpu]]
+    assert [(row["field"], float(row["other"])) for row in moved] == asked
+    for row, change in zip(moved, asked, strict=True):
+        cells = modelled_cells(np.array(committed())[:, None], (change,))
+        first = Cells(**{name: getattr(cells, name)[0] for name in Cells.__dataclass_fields__})
+        judged = (*judge_cells(first, "modelled"), *judge_takeaways(first, "modelled"))
+        assert row["missed_as_fitted"].split() == [each.id for each in judged if each.outcome == "missed"], change
     # Each of the unusual terms is there because something is missed without it.
     assert len(without) == 3
     assert [row["term"] for row in without if not row["missed"]] == []
+
+
+def test_idle_power_is_what_a_gpu_of_the_fit_draws_at_least_and_another_gpus_is_not_touched() -> None:
+    values = np.array(committed())[:, None]
+    # 1B decode at batch 1 mostly waits for the host: with 7 W more of idle power, nearly so many more.
+    here, there = modelled_cells(values), modelled_cells(values, (("idle_w of T4", 33.0),))
+    power_w, moved_w = (each.decode_j / each.decode_s for each in (here, there))
+    assert 5 < moved_w[0, 0, 0, 0] - power_w[0, 0, 0, 0] <= 7
+    np.testing.assert_array_equal(moved_w[:, :, 1], power_w[:, :, 1])
+    # And 14 W less are not stopped at the 26 W of the table of GPUs.
+    less = modelled_cells(values, (("idle_w of T4", 12.0),))
+    assert (less.decode_j / less.decode_s)[0, 0, 0, 0] < 21
+    np.testing.assert_array_equal(here.decode_s, there.decode_s)
+
+
+def test_a_value_outside_what_was_seen_elsewhere_is_known_to_be() -> None:
+    p = replace(PARAMETERS[0], seen=(1.0, 2.0))
+    assert [p.is_seen(value) for value in (0.9, 1.0, 2.0, 2.1)] == [False, True, True, False]
+    assert replace(p, seen=None).is_seen(9.0)
+    # A range seen reaches into its prior: else every value would be outside.
+    assert [p.name for p in PARAMETERS if p.seen and not (p.low <= p.seen[1] and p.seen[0] <= p.high)] == []
+
+
+def test_assumptions_are_moved_one_at_a_time_with_and_without_a_new_fit() -> None:
+    (first, *rest) = moved_assumptions(committed(), generations=1)
+    assert (first.name, first.value, first.other) == ("free_sequences", 1.0, 0.0)
+    assert "C10" in first.lost
+    assert len(rest) + 1 == sum(len(each.others) for each in ASSUMPTIONS.values()) + sum(map(len, IDLE_W.values()))
+    text = moved_text([replace(first, lost=("C01", "C10"), lost_refitted=(), on_edge=("a, T4", "b"))])
+    assert text.splitlines()[1] == 'free_sequences,1,0,C01 C10,,"a, T4; b"'
 
 
 def test_the_tables_are_comma_separated_with_one_line_for_each() -> None:

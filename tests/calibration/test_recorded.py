@@ -10,10 +10,12 @@ import pytest
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.calibration.cases import cases
 from carbonsweep.calibration.recorded import read_records
+from carbonsweep.calibration.stacks import by_model
 from carbonsweep.domain import Configuration, TrialRecord, Workload
 from carbonsweep.errors import BadInput
 from carbonsweep.records import encode
 from carbonsweep.trial import trial
+from tests.calibration.made import LLAMA, observation
 
 WHERE = Configuration(model="TinyLlama-1.1B", gpu="T4", gpu_count=1, batch_size=2, dtype="fp16", engine="paper")
 WORKLOAD = Workload(name="fixed", prompts=None, prompt_tokens=(100,), token_basis="given", output_tokens=65)
@@ -49,6 +51,12 @@ def test_a_measured_record_is_an_observation(tmp_path: Path) -> None:
     # 22 layers of a Llama; its shape is that of models.toml.
     assert row.model.layers == 22
     assert cases([row]).facts["kv_heads"][0] == 4
+
+
+def test_own_rows_of_a_model_leave_with_what_others_measured_of_it(tmp_path: Path) -> None:
+    # models.toml calls it Llama-2-7B, the public rows NousResearch/Llama-2-7b-hf.
+    (row,) = read_records(written(tmp_path, measured(model="Llama-2-7B"))).observations
+    assert by_model(row) == by_model(observation(LLAMA))
 
 
 def test_what_was_not_measured_on_one_gpu_is_left_out_with_its_reason(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from carbonsweep.calibration import error_tables, whole
 from carbonsweep.calibration.cases import cases, predicted
-from carbonsweep.calibration.error_tables import error_page, row_list
+from carbonsweep.calibration.error_tables import TARGETS, error_page, row_list, verdicts
 from carbonsweep.calibration.observations import Exclusion, Observation, Rows
 from carbonsweep.calibration.priors import family
 from carbonsweep.calibration.stacks import TRANSFORMERS, modelled, stack
@@ -97,3 +98,27 @@ def test_the_page_names_every_stack_and_the_list_every_row(done: Calibration, mo
     assert "nan" not in page
     assert len(row_list(done.rows).splitlines()) == 1 + 21
     assert row_list(done.rows).splitlines()[-1].endswith("no,a reason")
+
+
+def test_a_target_is_missed_where_the_error_is_larger_and_what_misses_it_is_named(
+    done: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(error_tables, "POOLED", MADE[:2])
+    off = {"T4": 1.3, "A10G": 0.9, "A100-40": 1.1, "H100": 1.1}
+    held = dict(done.held)
+    for name in ("transformers", "vllm"):
+        part = held[name, "gpu"]
+        factors = np.array([off[each.origin.gpu] for each in part.rows.observations])
+        held[name, "gpu"] = replace(part, modelled={**part.modelled, "tpot_s": factors * part.rows.measured["tpot_s"]})
+    moved = replace(done, held=held)
+    # 12 rows of transformers, half of them 30 % off and half 10 %, and 8 of vllm 10 %: 16 % over all.
+    for target, verdict, named in (
+        (0.15, "missed", "transformers on all its GPUs 20.0 %, transformers T4 30.0 %"),
+        (0.17, "met", "transformers on all its GPUs 20.0 %, transformers T4 30.0 %"),
+        (0.25, "met", "transformers T4 30.0 %"),
+        (0.31, "met", "none"),
+    ):
+        targets = {split: {**by_quantity, "tpot_s": target} for split, by_quantity in TARGETS.items()}
+        monkeypatch.setattr(error_tables, "TARGETS", targets)
+        wanted = f"| GPU never calibrated | time per output token | {100 * target:.0f} % | 16.0 % (+10.0), 20 |"
+        assert f"{wanted} {verdict} | {named} |" in verdicts(moved)

@@ -51,8 +51,15 @@ def split() -> Measurement:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_is_what_pricing_one_by_one_gives(name: str, unit: FunctionalUnit) -> None:
     scenario = dataclasses.replace(SCENARIO, functional_unit=unit)
-    listed = [measurement(), split(), measurement(gpu="RTX6000Ada", decode_s=1.7, batch_size=9)]
-    found = of_measurements([configuration(batch_size=b) for b in (1, 2, 3)], listed, scenario)
+    scenario = dataclasses.replace(scenario, assumed_power_w=65.0)
+    unmetered = measurement(
+        prefill=phase(0.5, None, gpu="RTX6000Ada", gpu_count=2),
+        decode=phase(3.0, None, gpu_count=3),
+        idle_w=60.0,
+        transfer=Transfer(bytes=1e6, exposed_s=0.1, energy=None),
+    )
+    listed = [measurement(), split(), measurement(gpu="RTX6000Ada", decode_s=1.7, batch_size=9), unmetered]
+    found = of_measurements([configuration(batch_size=b) for b in (1, 2, 3, 4)], listed, scenario)
     kg = asked_kg(found.gpus, scenario)
     objective = OBJECTIVES[name]
     expected = [objective.value(each, scenario) for each in listed]

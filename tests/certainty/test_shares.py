@@ -258,6 +258,12 @@ def test_a_winner_that_one_of_four_presets_changes_keeps_three_quarters() -> Non
     assert found.most_moved_by == "basis"
 
 
+def test_draws_of_the_presets_are_the_same_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sure(old_and_new(589.0), question("carbon"))
+    monkeypatch.setattr(counting, "BLOCK", 10)
+    assert sure(old_and_new(589.0), question("carbon")) == whole
+
+
 def test_the_whole_range_tells_where_the_old_gpu_stops_winning() -> None:
     found = sure(old_and_new(589.0), question("carbon")).embodied_range
     assert found is not None
@@ -270,6 +276,19 @@ def test_the_whole_range_tells_where_the_old_gpu_stops_winning() -> None:
     assert found.held[0] == pytest.approx((0, place))
     assert [each.configuration.gpu for each in found.stretches] == ["T4", "RTX6000Ada"]
     assert not found.holds
+    assert found.against_it.gpu == "RTX6000Ada"
+
+
+def test_what_misses_a_limit_is_best_nowhere_in_the_range() -> None:
+    # The third is nearly free, but takes 3 s for its first token.
+    late = exactly(measurement(prefill=phase(3.0, 1.0, gpu="L4"), decode=phase(0.1, 1.0, gpu="L4")))
+    records = [*old_and_new(589.0), record(configuration(gpu="L4", batch_size=1), late)]
+    kinds = ["T4", "RTX6000Ada", "L4"]
+    scenario = inputs.scenario({"region": "QC"}, kinds)
+    limited = Question(objectives=objectives(("carbon",)), slo=Slo(ttft_s=2.0), scenario=scenario)
+    found = sure(records, limited).embodied_range
+    assert found is not None
+    assert {each.configuration.gpu for each in found.stretches} == {"T4", "RTX6000Ada"}
     assert found.against_it.gpu == "RTX6000Ada"
 
 
@@ -321,6 +340,15 @@ def test_the_same_records_give_the_same_certainty_in_any_blocks(monkeypatch: pyt
     assert sure(listed[::-1], question("carbon")) == whole
 
 
+def test_draws_of_the_fit_are_the_same_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    fits = times(T4=tuple(np.exp(0.3 * rng.standard_normal(64)).tolist()), RTX6000Ada=(1.0,) * 64)
+    whole = sure(modelled(T4, ADA), question("latency"), fits)
+    assert len(whole.shares) == 2
+    monkeypatch.setattr(counting, "BLOCK", 10)
+    assert sure(modelled(T4, ADA), question("latency"), fits) == whole
+
+
 def test_grams_are_given_where_something_else_is_asked() -> None:
     made = exactly(measurement())
     found = sure([record(T4, made)], question("latency"))
@@ -337,6 +365,7 @@ def test_two_records_of_one_configuration_share_its_draws() -> None:
     twice = [dataclasses.replace(record(T4, decoding(energy(j))), key=f"{j}") for j in (90.0, 91.0)]
     found = sure(twice, question("energy"))
     assert [(each.configuration, each.share) for each in found.shares] == [(T4, 1.0)]
+    assert found.by_source["bench"] == found.best_share == 1.0
 
 
 def test_shares_and_what_is_infeasible_add_up_to_all_draws() -> None:

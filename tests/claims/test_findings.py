@@ -94,6 +94,13 @@ def test_x13_names_the_batch_of_the_largest_saving() -> None:
     assert "= 2.29 times" in finding("X13").arithmetic or "= 2.30 times" in finding("X13").arithmetic
 
 
+def test_x14_where_the_t4_is_ahead_in_energy_its_embodied_carbon_widens_the_difference() -> None:
+    # 1 / 0.905 = 1.105 times the time at 10.3 / 26.6 of the embodied carbon an hour: 0.428.
+    assert finding("X14").arithmetic.endswith("0.729 in energy, 1.105 / 2.58 = 0.428 in embodied carbon")
+    # Made up: 180 / 350 J are 0.514; in QC, in mg, (1.5500 + 9 x 0.0653219) / (3.0139 + 4 x 0.168697) = 0.5795.
+    assert finding("X14").ours == "T4/Ada at batch 1: 0.514 in energy, 0.580 in total carbon in QC"
+
+
 def test_findings_over_unknown_cells_say_unknown() -> None:
     cells = made_up()
     cells.decode_s[1, 0, 2] = math.nan

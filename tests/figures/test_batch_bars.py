@@ -73,6 +73,11 @@ def test_a_stack_stands_on_its_embodied_part_which_is_hatched_in_its_gpus_colour
     assert {"T4, operational", "T4, embodied", "95 % interval"} <= set(texts(figure))
 
 
+def test_a_logarithmic_axis_reaches_below_the_smallest_embodied_part() -> None:
+    axes = figure_of([cell("T4", 1, 100.0, embodied=0.5), cell("T4", 2, 200.0, embodied=2.0)], logarithmic=True).axes[0]
+    assert axes.get_ylim()[0] < 0.5
+
+
 def test_gpus_differ_in_colour_and_in_hatch() -> None:
     axes = figure_of([cell("T4", 1, 3.0), cell("RTX6000Ada", 1, 2.0), cell("L4", 1, 1.0)]).axes[0]
     patches = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
@@ -117,6 +122,10 @@ def test_an_interval_that_would_dwarf_the_bars_is_cut_and_the_legend_says_so() -
     assert "95 % interval (arrow: goes on)" in texts(wide)
     assert [line for line in wide.axes[0].get_lines() if line.get_marker() == "^"]
     assert "95 % interval" in texts(figure_of([cell("T4", 1, 10.0)]))
+    # What ends at the end of the axis is whole, whatever the last digit of 1.22 x high / 1.22 is.
+    for value in np.linspace(1, 2, 40):
+        whole = figure_of([cell("T4", 1, float(value), spread=0.53)])
+        assert not [line for line in whole.axes[0].get_lines() if line.get_marker() == "^"], value
 
 
 def test_panels_of_a_row_share_their_axis_and_every_word_is_there() -> None:

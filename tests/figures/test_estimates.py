@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from carbonsweep.carbon.footprint import footprint
-from carbonsweep.domain import CarbonIntensity, Footprint, Scenario
+from carbonsweep.domain import CarbonIntensity, Footprint, Scenario, Transfer
 from carbonsweep.figures.estimates import (
     Estimate,
     batch_energy_j,
@@ -51,6 +52,11 @@ def test_latency_and_energy_add_their_phases_ends() -> None:
     assert ends(prompt_latency_s(SPREAD)) == pytest.approx((2.4, 3.48, 5.47))
     # The joules are known to 10 %: 0.9 x 110 to 1.1 x 110.
     assert ends(batch_energy_j(SPREAD)) == pytest.approx((99.0, 110.0, 121.0))
+
+
+def test_a_hand_over_between_gpus_moves_both_ends_of_the_latency() -> None:
+    handed = replace(SPREAD, transfer=Transfer(bytes=1e6, exposed_s=0.25, energy=None))
+    assert ends(prompt_latency_s(handed)) == pytest.approx((2.65, 3.73, 5.72))
 
 
 def test_unknown_joules_stay_unknown() -> None:

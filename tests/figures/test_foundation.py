@@ -6,7 +6,7 @@ import dataclasses
 
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.domain import Scenario, TrialRecord
-from carbonsweep.figures.foundation import bases, foundation, pricing
+from carbonsweep.figures.foundation import bases, foundation, pricing, stand_ins
 from carbonsweep.figures.page import quoted_sources
 from carbonsweep.units import S_PER_YEAR
 from tests.conftest import TOO_BIG, configuration, identity, measurement, phase, record
@@ -29,6 +29,17 @@ def test_a_modelled_record_says_so_with_engine_calibration_workload_and_errors()
     # Prefill lasts 0.5 s give or take 0.25 s; decode has no spread; the joules are known to 10 %.
     assert "at most: prefill time ±50%, decode time ±0.0%, prefill energy ±10%, decode energy ±10%." in said
     assert said.endswith("Error: held out: 12 %.")
+
+
+def test_the_widest_interval_of_all_records_is_the_one_that_is_said() -> None:
+    narrow, wide = (
+        record(
+            configuration(batch_size=b),
+            measurement(prefill=phase(1.0, 20.0, duration_low_s=1 - w, duration_high_s=1 + w)),
+        )
+        for b, w in ((1, 0.1), (2, 0.4))
+    )
+    assert "at most: prefill time ±40%," in foundation([narrow, wide])
 
 
 def test_a_measured_record_names_its_engines_version_and_unknown_joules() -> None:
@@ -71,7 +82,18 @@ def test_pricing_names_grids_preset_lifetimes_and_what_is_not_the_papers() -> No
 
 def test_error_sources_that_begin_alike_are_said_once_and_others_each() -> None:
     long = "claims left out and predicted, and sixty-four refits to resampled claims, together; worst cell of "
-    assert quoted_sources([f"{long}T4", f"{long}T400"], 300) == f"{long.rstrip()} ... (by GPU)."
+    # Up to the last clause they share: "worst cell of ..." would say nothing.
+    shared = "claims left out and predicted, and sixty-four refits to resampled claims, together"
+    assert quoted_sources([f"{long}T4", f"{long}T400"], 300) == f"{shared} ... (by GPU)."
+    words = "held out on sixty-four rows of seven models served by several stacks of "
+    assert quoted_sources([f"{words}A100s", f"{words}A10s"], 300) == f"{words.rstrip()} ... (by GPU)."
     assert quoted_sources(["guess", "held out", "guess"], 300) == "guess; held out."
     assert quoted_sources(["word " * 99], 20) == "word word word ..."
     assert quoted_sources([], 20) == ""
+
+
+def test_models_that_stand_in_for_the_papers_say_for_which_from_small_to_large() -> None:
+    models = ("LLaMA-7B", "TinyLlama-1.1B", "SmolLM2-135M")
+    expected = "In place of the paper's models, which it does not name: TinyLlama-1.1B for 1B, LLaMA-7B for 7B."
+    assert stand_ins([record(configuration(model=model), TOO_BIG) for model in models]) == expected
+    assert stand_ins([record(configuration(model="SmolLM2-135M"), TOO_BIG)]) == ""

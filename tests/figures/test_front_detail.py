@@ -74,6 +74,18 @@ def test_points_of_the_front_carry_their_intervals(found: Answer) -> None:
     crosses = [np.asarray(line.get_xydata()).tolist() for line in figure.axes[0].get_lines()]
     assert any(np.allclose(cross, [[0.03, 1.6], [0.03, 2.4]]) for cross in crosses if len(cross) == 2)
     assert "95 % interval" in words(figure)
+    # Against TTFT to the right the same interval lies flat, at the point's own height.
+    turned = pareto_panels({"": answer(RECORDS, question("tpot", "ttft"))}, in_detail=True).axes[0]
+    crosses = [np.asarray(line.get_xydata()).tolist() for line in turned.get_lines()]
+    assert any(np.allclose(cross, [[1.6, 0.03], [2.4, 0.03]]) for cross in crosses if len(cross) == 2)
+    # Joules are known to 10 %; the line that runs across lies at the value and at neither end.
+    energy = answer([timed(1, 1.0, 14.9), timed(2, 2.0, 4.47)], question("energy", "latency"))
+    lines = [np.asarray(line.get_xydata()) for line in pareto_panels({"": energy}, in_detail=True).axes[0].get_lines()]
+    across = {round(a[1], 9) for a, b in (each for each in lines if each.shape == (2, 2)) if a[1] == b[1]}
+    scenario, (upwards, _) = energy.question.scenario, energy.front_objectives
+    expected = {round(upwards.value(c.measurement, scenario), 9) for c in energy.front}
+    assert expected <= across
+    assert not {round(0.9 * value, 9) for value in expected} & across
 
 
 def test_every_further_objective_has_a_row_and_its_own_limit() -> None:

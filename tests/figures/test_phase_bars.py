@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -33,7 +35,7 @@ def test_throughput_and_joules_are_those_of_the_phase(phase: Phase, rates: list[
 
 
 def test_carbon_is_drawn_in_a_readable_unit_and_listed_in_grams() -> None:
-    figure, shown = phase_carbon_figure(RECORDS, "decode", QUEBEC, "Note.")
+    figure, shown = phase_carbon_figure(RECORDS, "decode", QUEBEC, "Figure X")
     first = RECORDS[0].measurement
     assert first is not None
     expected = phase_footprint(first, "decode", QUEBEC)
@@ -44,4 +46,13 @@ def test_carbon_is_drawn_in_a_readable_unit_and_listed_in_grams() -> None:
     assert figure.axes[0].get_ylabel() == "decode carbon, µg CO2e/output token"
     tops = [patch.get_y() + patch.get_height() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
     assert max(tops) == pytest.approx(1e6 * expected.total_g)
+    assert "As in the paper's Figure X: embodied carbon below, operational above, linear axis." in words(figure)
+    assert "only QC's intensity fits its numbers, so QC it is." in words(figure)
     assert "Priced: QC, 31 g/kWh lifecycle; embodied preset paper over 5 years." in words(figure)
+
+
+def test_a_picture_of_another_grid_does_not_say_quebec() -> None:
+    california = dataclasses.replace(QUEBEC, intensity=carbon_intensity("CISO"))
+    figure, _ = phase_carbon_figure(RECORDS, "prefill", california, "Figure X")
+    assert "fits its numbers. This is CISO." in words(figure)
+    assert "so QC it is" not in words(figure)
