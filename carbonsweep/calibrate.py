@@ -22,6 +22,7 @@ Examples:
   python -m carbonsweep.calibrate --data DATA --records results/STUDY
   python -m carbonsweep.calibrate --data DATA --check
   python -m carbonsweep.calibrate --paper
+  python -m carbonsweep.calibrate --paper --check
 
 DATA holds the public measurements (see README.md): llm_perf_t4_a10g_figures.csv, argonne_a100_h100_power.csv and four
 reports of optimum-benchmark, or a folder calibration with them. Takes a few minutes; --paper takes half an hour.
@@ -52,17 +53,15 @@ def command(data: Path | None, records: tuple[Path, ...], check: bool, paper: bo
 
     if data is None and not paper:
         raise BadInput("nothing to fit: name the folder of measurements with --data DIR, or ask for --paper")
-    if data is None and (records or check):
-        raise BadInput("--records and --check are about rows of measurements: name their folder with --data DIR")
-    if not check and not out.is_dir():
+    if data is None and records:
+        raise BadInput("--records joins rows of measurements: name their folder with --data DIR")
+    if check:
+        return EXIT_ANSWER if _reproduced(data, records, paper) else EXIT_NOTHING_FEASIBLE
+    if not out.is_dir():
         raise BadInput(f"--out {out} is no folder: name an existing one, such as experiments/results")
     if data is not None:
-        if not check:
-            _must_be_writable(out)
-        done = _calibrated(data, records)
-        if check:
-            return EXIT_ANSWER if _reproduced(done) else EXIT_NOTHING_FEASIBLE
-        _write(done, out)
+        _must_be_writable(out)
+        _write(_calibrated(data, records), out)
     if paper:
         from carbonsweep.calibration.paper_rows import recalibrate
 
@@ -134,18 +133,26 @@ def _write(done: Calibration, out: Path) -> None:
     terminal.say(f"Wrote facts/engines.toml, facts/engine_draws.json, {out}/model_errors.md and calibration_rows.csv.")
 
 
-def _reproduced(done: Calibration) -> bool:
+def _reproduced(data: Path | None, records: tuple[Path, ...], paper: bool) -> bool:
+    """Whether every engine that is asked for is fitted as it is committed; each value that is not, on a line."""
     from carbonsweep import terminal
     from carbonsweep.calibration.comparison import differences
+    from carbonsweep.calibration.paper_rows import refitted
     from carbonsweep.calibration.writing import FACTS
 
-    found = differences(done.engine_rows(), done.draws, FACTS)
+    found: list[str] = []
+    if data is not None:
+        done = _calibrated(data, records)
+        found += differences(done.engine_rows(), done.draws, FACTS)
+    if paper:
+        again = refitted(terminal.say)
+        found += differences(again.rows, again.draws, FACTS)
     for line in found:
         terminal.say(f"differs: {line}")
     terminal.say(
         f"Not reproduced: {len(found)} values differ from the committed facts."
         if found
-        else "Reproduced: the committed facts are what these rows give."
+        else "Reproduced: the committed facts are what this fit gives."
     )
     return not found
 

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from carbonsweep import records
 from carbonsweep.calibrate import command
-from carbonsweep.calibration import error_tables, whole, writing
+from carbonsweep.calibration import error_tables, paper_rows, whole, writing
 from carbonsweep.calibration.rows import ARGONNE, LLM_PERF, OPTIMUM
 from carbonsweep.calibration.stacks import STACKS
 from carbonsweep.calibration.whole import Calibration
@@ -34,7 +34,7 @@ from carbonsweep.facts.engines import Engine
     [
         ([], "name the folder of measurements with --data DIR"),
         (["--check"], "nothing to fit"),
-        (["--paper", "--records", "x"], "--records and --check are about rows"),
+        (["--paper", "--records", "x"], "--records joins rows"),
         (["--data", "nowhere", "--check"], "nowhere is no folder"),
         (["--data", "nowhere", "--out", "neither"], "--out neither is no folder"),
     ],
@@ -183,6 +183,21 @@ def test_a_check_reproduces_what_was_written_and_writes_nothing(written: Written
     assert other.return_value == 3
     assert "differs: engines.toml, vllm, bandwidth_efficiency: 0.5 is committed" in other.output
     assert "Not reproduced: 1 values" in other.output
+
+
+def test_a_check_of_the_papers_stack_compares_it_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {path: path.read_bytes() for path in (writing.ENGINES, writing.DRAWS)}
+    rows = {"paper": tomllib.loads(facts[writing.ENGINES].decode())["paper"]}
+    draws = {"paper": json.loads(facts[writing.DRAWS])["rows"]["paper"]}
+    fitted = SimpleNamespace(rows=rows, draws=draws)  # that the fit repeats takes half an hour to see
+    monkeypatch.setattr(paper_rows, "refitted", lambda tell: fitted)
+    good = CliRunner().invoke(command, ["--paper", "--check"], standalone_mode=False)
+    assert (good.return_value, good.exception) == (0, None)
+    rows["paper"]["gpu"]["T4"]["host_s_per_pass"] *= 1.5
+    other = CliRunner().invoke(command, ["--paper", "--check"], standalone_mode=False)
+    assert other.return_value == 3
+    assert "differs: engines.toml, paper, gpu, T4, host_s_per_pass" in other.output
+    assert {path: path.read_bytes() for path in facts} == facts
 
 
 @pytest.mark.parametrize("stage", ["fit", "page", "draws"])

@@ -6,7 +6,7 @@ import csv
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,19 +55,41 @@ def recalibrate(results: Path, tell: Progress) -> None:
 
     Raises BadInput where scipy is missing, StorageFailed.
     """
-    if importlib.util.find_spec("scipy") is None:
-        raise BadInput("fitting needs scipy: pip install 'carbonsweep[measure]'")
     from carbonsweep.calibration.writing import write_draws, write_engines
 
-    fitted = fit()
-    tell("fitted")
-    held_out, without, moved = left_out_claims(tell), without_terms(tell), moved_assumptions(fitted, tell)
-    drawn, spread = drawn_fits(fitted, tell), held_out_spread(held_out)
-    write_engines({ENGINE: engine_rows(fitted, drawn, spread)})
-    write_draws({ENGINE: draw_rows(fitted, drawn, spread)}, seed=SEED)
-    write_atomically(results / LEFT_OUT, left_out_text(held_out))
+    found = refitted(tell)
+    without, moved = without_terms(tell), moved_assumptions(found.fitted, tell)
+    write_engines(found.rows)
+    write_draws(found.draws, seed=SEED)
+    write_atomically(results / LEFT_OUT, left_out_text(found.held_out))
     write_atomically(results / WITHOUT, without_text(without))
     write_atomically(results / MOVED, moved_text(moved))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refitted:
+    """The fit with its left-out claims, and what follows for the tables: rows and draws, both by engine."""
+
+    fitted: tuple[float, ...]
+    held_out: Sequence[HeldOut]
+    rows: Mapping[str, Mapping[str, Any]]
+    draws: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
+
+
+def refitted(tell: Progress) -> Refitted:
+    """Fit, leave claims out and draw, and write nothing. Raises BadInput where scipy is missing."""
+    if importlib.util.find_spec("scipy") is None:
+        raise BadInput("fitting needs scipy: pip install 'carbonsweep[measure]'")
+    fitted = fit()
+    tell("fitted")
+    held_out = left_out_claims(tell)
+    drawn, spread = drawn_fits(fitted, tell), held_out_spread(held_out)
+    return Refitted(
+        fitted=tuple(fitted),
+        held_out=held_out,
+        rows={ENGINE: engine_rows(fitted, drawn, spread)},
+        draws={ENGINE: draw_rows(fitted, drawn, spread)},
+    )
 
 
 def engine_rows(fitted: Sequence[float], drawn: Array, spread: Spread) -> dict[str, Any]:
