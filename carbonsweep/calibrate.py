@@ -25,7 +25,7 @@ Examples:
   python -m carbonsweep.calibrate --paper --check
 
 DATA holds the public measurements (see README.md): llm_perf_t4_a10g_figures.csv, argonne_a100_h100_power.csv and four
-reports of optimum-benchmark, or a folder calibration with them. Takes a few minutes; --paper takes half an hour.
+reports of optimum-benchmark, or a folder calibration with them. Takes a few minutes; --paper takes up to half an hour.
 """
 )
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the public measurements.")

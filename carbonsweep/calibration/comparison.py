@@ -49,7 +49,7 @@ def _unlike(where: str, fitted: Any, committed: Any) -> Iterator[str]:
         wrong = sum(not _close(one, other) for one, other in zip(fitted, committed, strict=True))
         if wrong:
             yield f"{where}: {wrong} of {len(fitted)} draws differ"
-    elif isinstance(fitted, float) and isinstance(committed, float):
+    elif isinstance(fitted, int | float) and isinstance(committed, int | float):  # a fixed 4 is written as 4.0
         if not _close(fitted, committed):
             yield f"{where}: {committed:g} is committed, {fitted:g} is fitted"
     elif type(fitted) is not type(committed):

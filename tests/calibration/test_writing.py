@@ -82,6 +82,8 @@ def test_a_refit_is_compared_number_by_number(tmp_path: Path) -> None:
     write_engines(rows, tmp_path / "engines.toml")
     write_draws(draws, seed=7, path=tmp_path / "engine_draws.json")
     assert differences(rows, draws, tmp_path) == []
+    whole = {"vllm": {"host_s": 1, "source": "x", "gpu": {"H100": {"host_s": 2}}}}  # whole numbers are written as 1.0
+    assert differences(whole, draws, tmp_path) == []
     near = {"vllm": {"host_s": 1.001, "source": "y", "gpu": {"H100": {"host_s": 2.0}}}}
     assert differences(near, draws, tmp_path) == []
     other = {"vllm": {"host_s": 1.0, "source": "x", "gpu": {"H100": {"host_s": 2.5}, "T4": {"host_s": 1.0}}}}
