@@ -134,8 +134,9 @@ def is_fitted(records: Iterable[TrialRecord]) -> bool:
 
 def account(records: Sequence[TrialRecord], cells: Cells, verdicts: Sequence[Verdict], taken: Sequence[Verdict]) -> str:
     """The whole of claims.md; records of the engine that was fitted to the claims say so, and how."""
-    from carbonsweep.calibration.paper_account import fit_account, markdown_table
+    from carbonsweep.calibration.paper_account import fit_account
     from carbonsweep.claims.findings import findings
+    from carbonsweep.tables import markdown_table
 
     fitted = is_fitted(records)
     parts = [

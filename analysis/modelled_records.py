@@ -44,18 +44,10 @@ def command(
     from carbonsweep.bench.roofline import RooflineBench
     from carbonsweep.document import document
     from carbonsweep.records import OutputFolder
-    from carbonsweep.search.space import space
     from carbonsweep.trial import trial
 
     chosen = benches.modelled(gpus, dtypes, engine)
-    searched = space(
-        models=models or inputs.DEFAULT_MODELS,
-        gpus=chosen.gpus,
-        gpu_counts=gpu_counts,
-        batch_sizes=batch_sizes,
-        dtypes=chosen.dtypes,
-        engines=chosen.engines,
-    )
+    searched = chosen.space(models=models, gpu_counts=gpu_counts, batch_sizes=batch_sizes)
     scenario = inputs.scenario(given, searched.gpus)
     question = inputs.question(
         objective=objective, slo_ttft=slo_ttft, slo_tpot=slo_tpot, slo_latency=slo_latency, scenario=scenario

@@ -16,9 +16,9 @@ from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.bench.transformers import TransformersBench
 from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
 from carbonsweep.facts.engines import engine
-from carbonsweep.inputs import DEFAULT_GPUS, modelled_engines
+from carbonsweep.inputs import DEFAULT_GPUS, DEFAULT_MODELS, modelled_engines
 from carbonsweep.search.objectives import Question
-from carbonsweep.search.space import KindChoices, Space
+from carbonsweep.search.space import KindChoices, Space, space
 
 MEASURED_ENGINE: Final = "transformers"
 
@@ -39,6 +39,20 @@ class Chosen:
     engines: tuple[str, ...]
     statement: str
     of_kind: tuple[KindChoices, ...] = ()
+
+    def space(
+        self, *, models: tuple[str, ...] | None, gpu_counts: tuple[int, ...], batch_sizes: tuple[int, ...]
+    ) -> Space:
+        """These axes with those that are asked for; None: the default models. Raises as `search.space.space`."""
+        return space(
+            models=models or DEFAULT_MODELS,
+            gpus=self.gpus,
+            gpu_counts=gpu_counts,
+            batch_sizes=batch_sizes,
+            dtypes=self.dtypes,
+            engines=self.engines,
+            of_kind=self.of_kind,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

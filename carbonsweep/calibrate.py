@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,8 @@ def command(data: Path | None, records: tuple[Path, ...], check: bool, paper: bo
         raise BadInput("nothing to fit: name the folder of measurements with --data DIR, or ask for --paper")
     if data is None and records:
         raise BadInput("--records joins rows of measurements: name their folder with --data DIR")
+    if importlib.util.find_spec("scipy") is None:
+        raise BadInput("fitting needs scipy: pip install 'carbonsweep[measure]'")
     if check:
         return EXIT_ANSWER if _reproduced(data, records, paper) else EXIT_NOTHING_FEASIBLE
     if not out.is_dir():
@@ -70,16 +73,11 @@ def command(data: Path | None, records: tuple[Path, ...], check: bool, paper: bo
 
 
 def _calibrated(data: Path, records: tuple[Path, ...]) -> Calibration:
-    import importlib.util
-
     from carbonsweep import terminal
     from carbonsweep.calibration.recorded import read_records
     from carbonsweep.calibration.rows import read
     from carbonsweep.calibration.whole import calibrated, fit_count
-    from carbonsweep.errors import BadInput
 
-    if importlib.util.find_spec("scipy") is None:
-        raise BadInput("fitting needs scipy: pip install 'carbonsweep[measure]'")
     rows = read(data)
     for folder in records:
         rows += read_records(folder)

@@ -96,7 +96,6 @@ def command(
     begun_s = time.monotonic()
     from carbonsweep import benches, inputs, terminal
     from carbonsweep.search.piece import Piece
-    from carbonsweep.search.space import space
 
     chosen = measuring_bench(
         given,
@@ -106,14 +105,7 @@ def command(
         gpus=None if gpu is None else (gpu,),
         dtypes=dtypes,
     )
-    grid = space(
-        models=models,
-        gpus=chosen.gpus,
-        gpu_counts=(1,),
-        batch_sizes=batch_sizes,
-        dtypes=chosen.dtypes,
-        engines=chosen.engines,
-    )
+    grid = chosen.space(models=models, gpu_counts=(1,), batch_sizes=batch_sizes)
     workload = inputs.asked_workload(given, seed)
     tell = terminal.warn if as_json else terminal.say
     tell(chosen.statement)

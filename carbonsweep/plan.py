@@ -71,17 +71,9 @@ def command(
 ) -> int:
     """The exact best configuration over the modelled space: every point is predicted, none is tried."""
     from carbonsweep import benches, inputs
-    from carbonsweep.search.space import space
 
     chosen = benches.modelled(gpus, dtypes, engine)
-    searched = space(
-        models=models or inputs.DEFAULT_MODELS,
-        gpus=chosen.gpus,
-        gpu_counts=gpu_counts,
-        batch_sizes=batch_sizes,
-        dtypes=chosen.dtypes,
-        engines=chosen.engines,
-    )
+    searched = chosen.space(models=models, gpu_counts=gpu_counts, batch_sizes=batch_sizes)
     question = inputs.question(
         objective=objective,
         slo_ttft=slo_ttft,
@@ -138,6 +130,7 @@ def _plan_each(file: Path, searched: Space, question: Question, *, out: Path | N
     from carbonsweep import terminal, workload_answers
     from carbonsweep.per_workload import best_per_workload
     from carbonsweep.records import write_atomically
+    from carbonsweep.tables import csv_text
     from carbonsweep.workload_file import workloads_of_file
 
     if out is not None and (out.is_dir() or not out.resolve().parent.is_dir()):
@@ -145,7 +138,7 @@ def _plan_each(file: Path, searched: Space, question: Question, *, out: Path | N
     choices = best_per_workload(searched, workloads_of_file(file), question)
     rows = workload_answers.rows(choices, question)
     if out is not None:
-        write_atomically(out, workload_answers.csv_text(rows))
+        write_atomically(out, csv_text(rows))
     if lines:
         for line in lines:
             terminal.say(line)

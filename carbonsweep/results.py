@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from carbonsweep.domain import CarbonIntensity, Configuration, Scenario, Slo, Tr
 from carbonsweep.errors import BadInput
 from carbonsweep.records import RECORDS, Damaged, latest, read, remove, write_atomically
 from carbonsweep.search.objectives import Question, objectives
+from carbonsweep.tables import csv_text
 
 ANSWER: Final = "answer.json"
 FRONT: Final = "pareto.csv"
@@ -63,11 +62,7 @@ def plain(document: Mapping[str, Any]) -> dict[str, Any]:
 def front_csv(answer: Answer) -> str:
     """One line per configuration of the front; grams per functional unit, empty where unknown."""
     rows = [_front_row(candidate, answer) for candidate in answer.front]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows)
 
 
 def load(folder: Path) -> Saved:

@@ -119,9 +119,6 @@ def command(
 
 def _searched(given: Mapping[str, Any], site: Mapping[str, Any]) -> tuple[Chosen, Space]:
     """The bench that answers, and the space it is asked about. Raises BadInput as both do."""
-    from carbonsweep import inputs
-    from carbonsweep.search.space import space
-
     chosen = measuring_bench(
         given,
         bench=given["bench"],
@@ -132,15 +129,7 @@ def _searched(given: Mapping[str, Any], site: Mapping[str, Any]) -> tuple[Chosen
         engines=given["engine"],
         **site,
     )
-    searched = space(
-        models=given["models"] or inputs.DEFAULT_MODELS,
-        gpus=chosen.gpus,
-        gpu_counts=given["gpu_counts"],
-        batch_sizes=given["batch_sizes"],
-        dtypes=chosen.dtypes,
-        engines=chosen.engines,
-        of_kind=chosen.of_kind,
-    )
+    searched = chosen.space(models=given["models"], gpu_counts=given["gpu_counts"], batch_sizes=given["batch_sizes"])
     return chosen, searched
 
 

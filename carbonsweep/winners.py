@@ -5,8 +5,6 @@ Over both together the winner depends on their product alone (`carbon.break_even
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from carbonsweep.carbon.embodied import embodied_range
 from carbonsweep.carbon.write_off import charged_kg, share_left
 from carbonsweep.domain import Scenario, Slo, TrialRecord
 from carbonsweep.errors import BadInput
+from carbonsweep.tables import csv_text
 from carbonsweep.units import S_PER_YEAR
 
 YEARS: Final = tuple(range(1, 11))
@@ -131,23 +130,21 @@ def words(field: Field, view: View) -> list[str]:
 
 def table(field: Field, views: Sequence[View]) -> str:
     """One row per view, region of the table and lifetime: the winner and its grams, and the next best."""
-    text = io.StringIO()
-    writer: Any = None
+    rows = []
     for view in views:
         for region, g_per_kwh in regions(field.scenario).items():
             for years in TABLE_YEARS:
                 totals = [field.total_g(i, g_per_kwh, years, view.kg) for i in range(len(field.needs))]
                 order = sorted(range(len(totals)), key=lambda i: totals[i])
-                row = _row(field, view, order, totals) | {
-                    "functional_unit": field.scenario.functional_unit,
-                    "basis": field.records[order[0]].identity.basis,
-                }
-                row = {"embodied": view.name, "region": region, "g_per_kwh": g_per_kwh, "lifetime_years": years} | row
-                if writer is None:
-                    writer = csv.DictWriter(text, fieldnames=list(row), lineterminator="\n")
-                    writer.writeheader()
-                writer.writerow(row)
-    return text.getvalue()
+                rows.append(
+                    {"embodied": view.name, "region": region, "g_per_kwh": g_per_kwh, "lifetime_years": years}
+                    | _row(field, view, order, totals)
+                    | {
+                        "functional_unit": field.scenario.functional_unit,
+                        "basis": field.records[order[0]].identity.basis,
+                    }
+                )
+    return csv_text(rows)
 
 
 def _row(field: Field, view: View, order: Sequence[int], totals: Sequence[float]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -66,15 +64,6 @@ def _row(choices: Choices, i: int, scenario: Scenario, values: Mapping[str, Sequ
         "excess": None if excess is None or excess == -float("inf") else excess,
         "basis": "modelled",
     }
-
-
-def csv_text(written: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV with a header; empty where there is no value."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(written[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(written)
-    return text.getvalue()
 
 
 def document(written: Sequence[Mapping[str, Any]], question: Question, searched: Space) -> dict[str, Any]:

@@ -8,15 +8,12 @@ import numpy as np
 
 from carbonsweep.bench.roofline_inputs import Array, Inputs
 
-SMOOTHNESS: Final = 3
-"""Order of the smooth maximum: 3 rounds the roofline's knee by at most 26 % where both limits are equal."""
-
 
 def smooth_maximum(first: Array, second: Array) -> Array:
-    """(a^3 + b^3)^(1/3): at least the larger, and near it once the other is half of it."""
+    """(a^3 + b^3)^(1/3): at least the larger, 26 % above it where both are equal, near it from twice on."""
     larger = np.maximum(first, second)
     ratio = np.minimum(first, second) / larger
-    return larger * np.cbrt(1 + ratio * ratio * ratio)  # SMOOTHNESS; np.power is several times slower
+    return larger * np.cbrt(1 + ratio * ratio * ratio)  # np.power is several times slower
 
 
 def gpu_s(x: Inputs, flop: Array, traffic_bytes: Array, rows: Array) -> Array:

@@ -20,6 +20,7 @@ from carbonsweep.calibration.priors import Prior
 from carbonsweep.calibration.ranking import Picks, picks
 from carbonsweep.calibration.stacks import STACKS
 from carbonsweep.calibration.whole import POOLED, Calibration
+from carbonsweep.tables import markdown_table
 
 HEADINGS: Final = ("prefill time", "time per output token", "power", "J/token")
 TARGETS: Final[Mapping[str, Mapping[str, float]]] = {
@@ -74,9 +75,8 @@ def error_page(done: Calibration) -> str:
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    """A Markdown table with its last line break."""
+    return markdown_table(header, body) + "\n"
 
 
 def cell(errors: Array) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from carbonsweep.calibration.paper_rows import LEFT_OUT, MOVED, WITHOUT
 from carbonsweep.calibration.paper_stack import IDLE, ORDERED, committed, targets
 from carbonsweep.claims.cells import paper_models
 from carbonsweep.claims.judging import Verdict
+from carbonsweep.tables import markdown_table
 
 NEAR_END: Final = 0.1
 """Share of a prior's range, from either end, in which it may have had a say."""
@@ -140,9 +141,3 @@ def _rows_of(path: Path) -> list[list[str]] | None:
 
 def _absent(path: Path) -> str:
     return f"unknown: {path.name} is not there; `python -m carbonsweep.calibrate --paper` writes it"
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; a bar in a cell becomes a slash."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)

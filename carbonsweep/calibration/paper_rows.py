@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +27,6 @@ from carbonsweep.calibration.paper_parameters import ASSUMED, PARAMETERS, Array
 from carbonsweep.calibration.paper_stack import ENGINE, SEED, fit, modelled_cells, rounded
 from carbonsweep.calibration.paper_terms import Moved, Without, moved_assumptions, without_terms
 from carbonsweep.claims.cells import GPUS
-from carbonsweep.errors import BadInput
 from carbonsweep.records import write_atomically
 
 VERSION: Final = "fitted 1"
@@ -53,7 +51,7 @@ ERROR_SOURCE_ELSEWHERE: Final = (
 def recalibrate(results: Path, tell: Progress) -> None:
     """Fit, leave claims out, draw, and write engine rows, draws and the three tables in `results`. Takes half an hour.
 
-    Raises BadInput where scipy is missing, StorageFailed.
+    Raises StorageFailed.
     """
     from carbonsweep.calibration.writing import write_draws, write_engines
 
@@ -77,9 +75,7 @@ class Refitted:
 
 
 def refitted(tell: Progress) -> Refitted:
-    """Fit, leave claims out and draw, and write nothing. Raises BadInput where scipy is missing."""
-    if importlib.util.find_spec("scipy") is None:
-        raise BadInput("fitting needs scipy: pip install 'carbonsweep[measure]'")
+    """Fit, leave claims out and draw, and write nothing."""
     fitted = fit()
     tell("fitted")
     held_out = left_out_claims(tell)

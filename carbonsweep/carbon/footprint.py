@@ -6,7 +6,7 @@ path. The two `batch_` functions are the arithmetic; they also price whole array
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,21 +25,12 @@ def footprint(measurement: Measurement, scenario: Scenario) -> Footprint:
     Raises EnergyUnknown where a phase has no joules and the scenario assumes no power, or utilisation is below 1 and
     the idle power is unknown; BadInput where no carbon intensity is set.
     """
-    units = functional_units(measurement, scenario.functional_unit)
-    parts = tuple(_parts(measurement, scenario))
-    low_g, value_g, high_g = (
-        sum(grams) / units for grams in zip(*(_operational_g(p, scenario) for p in parts), strict=True)
-    )
-    em_low_g, em_g, em_high_g = (sum(grams) / units for grams in zip(*_embodied_g(measurement, scenario), strict=True))
-    return Footprint(
-        operational_g=value_g,
-        operational_low_g=low_g,
-        operational_high_g=high_g,
-        embodied_g=em_g,
-        embodied_low_g=em_low_g,
-        embodied_high_g=em_high_g,
-        functional_unit=scenario.functional_unit,
-        assumed=any(part.assumed for part in parts),
+    return _summed(
+        tuple(_parts(measurement, scenario)),
+        tuple(_embodied_g(measurement, scenario)),
+        scenario,
+        functional_units(measurement, scenario.functional_unit),
+        scenario.functional_unit,
     )
 
 
@@ -50,19 +41,12 @@ def phase_footprint(measurement: Measurement, phase: Literal["prefill", "decode"
     a hand-over belongs to neither phase. Raises as `footprint`.
     """
     place = ("prefill", "decode").index(phase)
-    part = tuple(_parts(measurement, scenario))[place]
-    tokens = (measurement.prefill, measurement.decode)[place].tokens
-    low_g, value_g, high_g = (grams / tokens for grams in _operational_g(part, scenario))
-    em_low_g, em_g, em_high_g = (grams / tokens for grams in tuple(_embodied_g(measurement, scenario))[place])
-    return Footprint(
-        operational_g=value_g,
-        operational_low_g=low_g,
-        operational_high_g=high_g,
-        embodied_g=em_g,
-        embodied_low_g=em_low_g,
-        embodied_high_g=em_high_g,
-        functional_unit="prompt-token" if phase == "prefill" else "output-token",
-        assumed=part.assumed,
+    return _summed(
+        tuple(_parts(measurement, scenario))[place : place + 1],
+        tuple(_embodied_g(measurement, scenario))[place : place + 1],
+        scenario,
+        (measurement.prefill, measurement.decode)[place].tokens,
+        "prompt-token" if phase == "prefill" else "output-token",
     )
 
 
@@ -163,6 +147,30 @@ def _parts(measurement: Measurement, scenario: Scenario) -> Iterator[_Part]:
             idle_w=0.0,
             gpu_count=0,
         )
+
+
+def _summed(
+    parts: Sequence[_Part],
+    embodied_g: Sequence[tuple[float, float, float]],
+    scenario: Scenario,
+    units: float,
+    unit: FunctionalUnit,
+) -> Footprint:
+    """Low, value and high grams of all `parts`, and of all devices in `embodied_g`, over `units`."""
+    low_g, value_g, high_g = (
+        sum(grams) / units for grams in zip(*(_operational_g(part, scenario) for part in parts), strict=True)
+    )
+    em_low_g, em_g, em_high_g = (sum(grams) / units for grams in zip(*embodied_g, strict=True))
+    return Footprint(
+        operational_g=value_g,
+        operational_low_g=low_g,
+        operational_high_g=high_g,
+        embodied_g=em_g,
+        embodied_low_g=em_low_g,
+        embodied_high_g=em_high_g,
+        functional_unit=unit,
+        assumed=any(part.assumed for part in parts),
+    )
 
 
 def _part(

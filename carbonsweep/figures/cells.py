@@ -5,8 +5,6 @@ A picture has one bar for each model, GPU kind and batch size, so the records it
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +13,7 @@ from carbonsweep import facts
 from carbonsweep.domain import Measurement, TrialRecord
 from carbonsweep.errors import BadInput, EnergyUnknown
 from carbonsweep.figures.estimates import Estimate
+from carbonsweep.tables import csv_text
 
 OUTCOMES: Final[Mapping[str, str]] = {"does-not-fit": "OOM", "unsupported": "not supported", "failed": "failed"}
 """What stands in a picture where a trial has no measurement; OOM as in HotCarbon'24."""
@@ -157,9 +156,6 @@ def _row(cell: Cell) -> dict[str, Any]:
 
 def table_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of the same columns as CSV; numbers rounded to SIGNIFICANT digits, None left empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.{SIGNIFICANT}g}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
+    return csv_text(
+        [{k: f"{v:.{SIGNIFICANT}g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    )
