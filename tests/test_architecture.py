@@ -62,6 +62,7 @@ HOMES = {
     "matplotlib": {"figures/"},
     "PIL": {"figures/page.py"},
     "pandas": set(),
+    "sklearn": {"search/guided/"},
 }
 
 LONGEST_FILE = 300
