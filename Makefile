@@ -45,6 +45,7 @@ figures: $(VENV)/.core  ## the paper's figures and tables, Pareto fronts, the br
 	mkdir -p $(FIGURES)
 ifeq ($(RECORDS),)
 	$(BIN)/python analysis/modelled_records.py --experiment $(PAPER_SPACE) --out results/paper
+	$(BIN)/python analysis/split_placements.py --out experiments/results
 endif
 	$(BIN)/python analysis/paper_figures.py $(or $(RECORDS),results/paper) --out $(FIGURES) $(ARGS)
 
@@ -79,8 +80,14 @@ bench: $(VENV)/.test  ## meters, speed and search quality: errors, and ratios ta
 	$(BIN)/python benchmarks/harness_overhead.py
 	$(BIN)/python benchmarks/help_time.py
 	$(BIN)/python benchmarks/plan_speed.py
-	$(BIN)/python benchmarks/tpe_regret.py
+	$(BIN)/python benchmarks/split_speed.py
+	$(BIN)/python benchmarks/sampler_regret.py
 	$(BIN)/python -m benchmarks.sweep_speed
+ifdef CARBONSWEEP_DATA
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sample_efficiency
+else
+	@echo "benchmarks.sample_efficiency is left out: CARBONSWEEP_DATA names the folder of the rows it replays"
+endif
 
 clean:
 	rm -rf $(VENV) $(VENV)-* build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,6 +22,7 @@ from carbonsweep import options
 @options.space_options
 @options.workload_options
 @options.scenario_options
+@options.quality_options
 @click.option("--bench", type=click.Choice(["roofline"]), default="roofline", expose_value=False, help="The only one.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Made where it is missing.")
 def command(
@@ -40,7 +41,7 @@ def command(
     **given: Any,
 ) -> None:
     """Write a record for each configuration, and the answer to the question over them, as a finished sweep has it."""
-    from carbonsweep import answer, benches, inputs, results
+    from carbonsweep import answer, benches, inputs, quality_front, quality_options, results
     from carbonsweep.bench.roofline import RooflineBench
     from carbonsweep.document import document
     from carbonsweep.records import OutputFolder
@@ -48,6 +49,7 @@ def command(
 
     chosen = benches.modelled(gpus, dtypes, engine)
     searched = chosen.space(models=models, gpu_counts=gpu_counts, batch_sizes=batch_sizes)
+    searched, quality = quality_options.searched(given, searched)
     scenario = inputs.scenario(given, searched.gpus)
     question = inputs.question(
         objective=objective, slo_ttft=slo_ttft, slo_tpot=slo_tpot, slo_latency=slo_latency, scenario=scenario
@@ -59,7 +61,11 @@ def command(
             if record.key not in folder.records:
                 folder.append(record)
         found = answer.answer(records, question)
-        results.write(out, found, results.plain(document(found, notes={"records": [record.key for record in records]})))
+        notes = {
+            "records": [record.key for record in records],
+            quality_front.KEY: quality_front.document(found, quality),
+        }
+        results.write(out, found, results.plain(document(found, notes=notes)))
     print(f"Written: {out}, {len(records)} modelled configurations")
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 
 RUNS = 7
-COMMANDS = ("tune", "measure", "plan", "price", "report")
+COMMANDS = ("tune", "measure", "plan", "price", "explain", "report")
 
 
 def wall_s(*arguments: str) -> float:

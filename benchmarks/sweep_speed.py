@@ -89,7 +89,14 @@ def ours(folder: Path, kinds: tuple[str, ...], trials: int) -> Timing:
     workload = inputs.workload(prompts=None, output_tokens=8, seed=0)
     with OutputFolder(folder) as out:
         search = Search(
-            space=searched, question=question, name="s", trials=trials, seed=0, known={}, storage=journal(folder)
+            space=searched,
+            question=question,
+            name="s",
+            trials=trials,
+            seed=0,
+            known={},
+            sampler="exhaustive",
+            storage=journal(folder),
         )
         timing = Timing()
         sweep(

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "plan": "The exact best configuration over the modelled space, without Ray.",
     "price": "Price a sweep's records under another scenario.",
     "compare": "Two configurations of a sweep, and where they swap: intensity, lifetime, embodied carbon.",
+    "explain": "Why a sweep's answer is what it is: sensitivities, what binds, the cheapest relaxation.",
     "calibrate": "Fit the device model to rows of measurements, with its errors out of sample.",
     "report": "Write a sweep's answer as one HTML page.",
 }

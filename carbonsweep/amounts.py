@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from carbonsweep.search.objectives import UNITS, Question
+from carbonsweep.search.objectives import Question
 
 
 def grams(value_g: float | None) -> str:
@@ -40,9 +40,10 @@ def span(value_s: float) -> str:
 
 def objective_value(question: Question, value: float) -> str:
     """A value of the first objective, with its unit."""
-    objective, unit = question.objectives[0], UNITS[question.scenario.functional_unit]
+    objective = question.objectives[0]
     if objective.unit == "s":
         return seconds(value)
+    unit = objective.unit_under(question.scenario)
     if objective.name == "carbon":
-        return f"{grams(value)} CO2e per {unit}"
-    return f"{value:.4g} {objective.unit.replace('/functional unit', f' per {unit}')}"
+        return f"{grams(value)} {unit.removeprefix('g ')}"
+    return f"{value:.4g} {unit}"

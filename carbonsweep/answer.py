@@ -99,6 +99,27 @@ class Answer:
         return tuple(sorted(self.infeasible, key=lambda c: worst_excess(c.excess))[:CLOSEST])
 
     @property
+    def closest_by_limit(self) -> dict[str, Candidate]:
+        """When none is feasible: for each limit, the candidate that misses it by least, or is best within it.
+
+        Of several at the same distance, the one whose worst excess is smallest.
+        """
+        if self.feasible or not self.infeasible:
+            return {}
+        return {
+            name: min(self.infeasible, key=lambda c: (c.excess[name], worst_excess(c.excess), c.record.configuration))
+            for name in self.question.slo.limits()
+        }
+
+    @property
+    def closest_to_fit(self) -> TrialRecord | None:
+        """Where nothing gave a result: the refused record that lacks the least memory; None where nobody knows."""
+        if self.feasible or self.infeasible:
+            return None
+        known = [record for record in self.refused if lacking_bytes(record) is not None]
+        return min(known, key=lambda r: (lacking_bytes(r), r.configuration), default=None)
+
+    @property
     def bases(self) -> tuple[str, ...]:
         """'measured', 'modelled', or both: of every record the answer rests on."""
         return tuple(sorted({c.measurement.basis for c in (*self.feasible, *self.infeasible)}))
@@ -171,6 +192,14 @@ def priced_or_reason(measurement: Measurement, scenario: Scenario) -> Footprint 
         return footprint(measurement, scenario)
     except EnergyUnknown as error:
         return str(error)
+
+
+def lacking_bytes(record: TrialRecord) -> float | None:
+    """Memory a refused configuration lacks (bytes on each device); None where it fits, or nobody knows."""
+    refusal = record.refusal
+    if refusal is None or refusal.needed_bytes is None or refusal.available_bytes is None:
+        return None
+    return refusal.needed_bytes - refusal.available_bytes
 
 
 def embodied_sources(answer: Answer) -> dict[str, EmbodiedCarbon]:

@@ -14,6 +14,7 @@ from carbonsweep.bench.phases import Effort
 from carbonsweep.bench.power.nvml import present_gpus
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.bench.transformers import TransformersBench
+from carbonsweep.carbon.load import load_words, waits
 from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
 from carbonsweep.facts.engines import engine
 from carbonsweep.inputs import DEFAULT_GPUS, DEFAULT_MODELS, modelled_engines
@@ -113,12 +114,11 @@ def choose(
 def require_energy(bench: Bench, space: Space, question: Question) -> None:
     """Refuse an objective that needs joules where no meter will read any. Raises EnergyUnknown."""
     needing = [objective.name for objective in question.objectives if objective.needs_energy]
-    priced = any(objective.needs_intensity for objective in question.objectives)
     blind = sorted({c.gpu for c in space.configurations() if bench.identity(c).power_protocol == "none"})
-    if blind and priced and question.scenario.utilisation < 1:
+    if blind and needing and waits(question.scenario):
         raise EnergyUnknown(
-            f"--utilisation {question.scenario.utilisation:g} charges idle energy, and no meter reads idle power of "
-            f"{', '.join(blind)}: leave it at 1, or model (--bench roofline)"
+            f"{load_words(question.scenario)}: that charges idle energy, and no meter reads idle power of "
+            f"{', '.join(blind)}: leave --utilisation at 1 and state no --request-rate, or model (--bench roofline)"
         )
     if not needing or question.scenario.assumed_power_w is not None:
         return

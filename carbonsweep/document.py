@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from carbonsweep import swaps
+from carbonsweep import loads, swaps
 from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced
 from carbonsweep.carbon.embodied import embodied_range
 from carbonsweep.certainty.shares import Certainty
 from carbonsweep.domain import Footprint, FunctionalUnit, Scenario
+from carbonsweep.near_misses import closest_document
 from carbonsweep.search.objectives import Question
 from carbonsweep.sweep_cost import KEY, SweepCost
+from carbonsweep.ties import tie_document
 
 
 def document(
@@ -33,6 +35,7 @@ def document(
         "region": None if intensity is None else intensity.region,
         "carbon_intensity": None if intensity is None else dataclasses.asdict(intensity),
         "objective": [o.name for o in question.objectives],
+        "units": {o.name: o.unit_under(question.scenario) for o in question.objectives},
         "functional_unit": question.scenario.functional_unit,
         "slo": question.slo.limits(),
         "scenario": {key: value for key, value in scenario.items() if key not in ("intensity", "functional_unit")},
@@ -52,7 +55,9 @@ def document(
         "best": None if answer.best is None else candidate_document(answer.best, question),
         "runners_up": [candidate_document(c, question) for c in answer.runners_up],
         "best_per_model": {model: candidate_document(c, question) for model, c in answer.best_per_model.items()},
+        "tie": tie_document(answer),
         "closest": [candidate_document(c, question) for c in answer.closest],
+        "closest_by_limit": closest_document(answer),
         "embodied_presets": {
             view.preset: {"configuration": dataclasses.asdict(view.best.record.configuration), "total_g": view.total_g}
             for view in answer.presets
@@ -60,6 +65,7 @@ def document(
         "break_even": swaps.answer_document(answer),
         "front": {
             "objectives": [o.name for o in answer.front_objectives],
+            "units": [o.unit_under(question.scenario) for o in answer.front_objectives],
             "records": [c.record.key for c in answer.front],
             "hypervolume": answer.hypervolume,
             "reference": None if answer.reference is None else list(answer.reference),
@@ -84,6 +90,7 @@ def candidate_document(candidate: Candidate, question: Question) -> dict[str, An
         "tpot_s": measurement.tpot_s,
         "prompt_latency_s": measurement.prompt_latency_s,
         "throughput": measurement.throughput,
+        **loads.document(measurement, question.scenario),
         "prefill_energy_per_token_j": measurement.prefill.energy_per_token_j,
         "decode_energy_per_token_j": measurement.decode.energy_per_token_j,
         "slo": {name: {"limit_s": limits[name], "excess": excess} for name, excess in candidate.excess.items()},

@@ -179,13 +179,8 @@ class PhaseMeasurement:
     host_energy: Energy | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(
-            tokens=self.tokens,
-            padded_tokens=self.padded_tokens,
-            duration_s=self.duration_s,
-            occupied_s=self.occupied_s,
-            gpu_count=self.gpu_count,
-        )
+        _require_positive(tokens=self.tokens, padded_tokens=self.padded_tokens, gpu_count=self.gpu_count)
+        _require_positive(duration_s=self.duration_s, occupied_s=self.occupied_s)
         if not 0 <= self.duration_low_s <= self.duration_s <= self.duration_high_s < math.inf:
             raise ValueError(
                 f"duration interval {self.duration_low_s}..{self.duration_high_s} misses {self.duration_s}"
@@ -193,8 +188,8 @@ class PhaseMeasurement:
 
     @property
     def throughput(self) -> float:
-        """Real tokens per second."""
-        return self.tokens / self.duration_s
+        """Real tokens per second that the GPUs are taken."""
+        return self.tokens / self.occupied_s
 
     @property
     def energy_per_token_j(self) -> float | None:
@@ -202,16 +197,22 @@ class PhaseMeasurement:
 
     @property
     def power_w(self) -> float | None:
-        return None if self.energy is None else self.energy.joules / self.duration_s
+        return None if self.energy is None else self.energy.joules / self.occupied_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """KV cache handed from the prefill GPU to the decode GPU; it delays token 2: part of the latency, not of TTFT."""
+    """KV cache handed from the prefill GPU to the decode GPU; it delays token 2: part of the latency, not of TTFT.
+
+    `is_free` is the bound no link reaches: no energy, which is then not unknown. `idle_w` is that of the devices of
+    prefill and of decode; None where only the sum of the two is known.
+    """
 
     bytes: float
     exposed_s: float
     energy: Energy | None
+    is_free: bool = False
+    idle_w: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +249,7 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.output_tokens < 2:
             raise ValueError(f"batch_size is {self.batch_size}, output_tokens {self.output_tokens}: at least 1 and 2")
-        known = {"idle_w": self.idle_w, "peak_memory_bytes": self.peak_memory_bytes}
-        _require_positive(**{name: value for name, value in known.items() if value is not None})
+        _require_positive(idle_w=self.idle_w, peak_memory_bytes=self.peak_memory_bytes)
 
     @property
     def ttft_s(self) -> float:
@@ -266,13 +266,14 @@ class Measurement:
 
     @property
     def throughput(self) -> float:
-        """Output tokens per second of the whole batch, prefill included."""
-        return self.batch_size * self.output_tokens / self.prompt_latency_s
+        """Output tokens per second of the whole batch, prefill included; in a split the slower phase sets the pace."""
+        cycle_s = max(self.prefill.occupied_s, self.decode.occupied_s)
+        return self.batch_size * self.output_tokens / (self.prompt_latency_s if self.transfer is None else cycle_s)
 
     @property
     def energies(self) -> tuple[Energy | None, ...]:
         """Of each part that costs energy: prefill, decode and, where there is one, the hand-over."""
-        handover = () if self.transfer is None else (self.transfer.energy,)
+        handover = () if self.transfer is None or self.transfer.is_free else (self.transfer.energy,)
         return (self.prefill.energy, self.decode.energy, *handover)
 
     @property
@@ -337,6 +338,8 @@ class Scenario:
     `intensity` is None where no region was named: then there are no grams, only seconds and joules. Host terms are the
     share of each GPU; `second_life` names devices whose making is not charged as a new one's. `assumed_power_w` (per
     device) stands in for energy that no meter read; the record stays unknown and the price is labelled assumed.
+    `utilisation` is the busy share of a device's life; with a `request_rate_per_s` (prompts per second) stated,
+    the highest one planned for: each configuration then has its own (`carbon.load`).
     """
 
     intensity: CarbonIntensity | None
@@ -349,10 +352,11 @@ class Scenario:
     assumed_power_w: float | None = None
     functional_unit: FunctionalUnit = "1k-output-tokens"
     second_life: tuple[SecondLife, ...] = ()
+    request_rate_per_s: float | None = None
 
     def __post_init__(self) -> None:
-        assumed = {} if self.assumed_power_w is None else {"assumed_power_w": self.assumed_power_w}
-        _require_positive(lifetime_s=self.lifetime_s, utilisation=self.utilisation, **assumed)
+        _require_positive(lifetime_s=self.lifetime_s, utilisation=self.utilisation)
+        _require_positive(assumed_power_w=self.assumed_power_w, request_rate_per_s=self.request_rate_per_s)
         if not 1 <= self.pue < math.inf:
             raise ValueError(f"pue is {self.pue}: facility over IT energy is at least 1")
         if self.utilisation > 1:
@@ -449,7 +453,8 @@ def _digest(value: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _require_positive(**named: float) -> None:
+def _require_positive(**named: float | None) -> None:
+    """None is unknown, or not asked: nothing to check."""
     for name, value in named.items():
-        if not 0 < value < math.inf:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} is {value}: it must be a finite number above 0")

@@ -5,6 +5,7 @@ CarbonsweepError                 exit code
 │   ├── UnknownFact              2   a name no table has; names the closest ones
 │   ├── EnergyUnknown            2   a price was asked for and no energy was measured
 │   └── OutputLocked             2   another sweep writes to the same folder
+├── NothingGoodEnough            3   no model reaches the quality that was asked for
 ├── NothingMeasured              4   every trial failed, so there is nothing to rank
 ├── StorageFailed                4   the disk refused a record
 └── BenchError                       raised by a bench; a trial turns it into an outcome, never a traceback
@@ -63,6 +64,12 @@ class EnergyUnknown(BadInput):
 
 class OutputLocked(BadInput):
     """Another sweep holds the output folder."""
+
+
+class NothingGoodEnough(CarbonsweepError):
+    """No model reaches the quality that was asked for; the message names the closest."""
+
+    exit_code = EXIT_NOTHING_FEASIBLE
 
 
 class NothingMeasured(CarbonsweepError):

@@ -107,9 +107,10 @@ def _shown_indices(planned: Plan, question: Question) -> set[int]:
     measurable = np.flatnonzero(planned.measurable)
     feasible = np.flatnonzero(planned.feasible)
     if not len(measurable):
-        return set(range(min(CLOSEST, len(planned.points))))
+        return set(range(min(CLOSEST, len(planned.points)))) | set(_closest_to_fit(planned))
     if not len(feasible):
-        return set(measurable[np.argsort(planned.excess[measurable], kind="stable")[:CLOSEST]].tolist())
+        closest = measurable[np.argsort(planned.excess[measurable], kind="stable")[:CLOSEST]]
+        return {*closest.tolist(), *_closest_by_limit(planned, question, measurable)}
     ranked = feasible[np.lexsort(planned.losses[feasible].T[::-1])]
     indices = set(ranked[: 1 + RUNNERS_UP].tolist())
     _, first_of_model = np.unique(planned.points.model.index[ranked], return_index=True)
@@ -118,6 +119,20 @@ def _shown_indices(planned: Plan, question: Question) -> set[int]:
     axes = planned.front_losses[feasible]
     indices |= set(feasible[front(axes)].tolist()) | set(feasible[np.argmax(axes, axis=0)].tolist())
     return indices | set(_preset_winners(planned, question, feasible))
+
+
+def _closest_by_limit(planned: Plan, question: Question, measurable: NDArray[np.intp]) -> list[int]:
+    """For each limit who misses it by least, then by the worst excess (`Answer.closest_by_limit`)."""
+    worst = planned.excess[measurable]
+    by_limit = [getattr(planned.quantities, name)[measurable] for name in question.slo.limits()]
+    return [int(measurable[np.lexsort((worst, latency_s))[0]]) for latency_s in by_limit]
+
+
+def _closest_to_fit(planned: Plan) -> list[int]:
+    """Who lacks the least memory (`Answer.closest_to_fit`), if that is what any lacks."""
+    short_of = np.flatnonzero(planned.supported)
+    lacking = (planned.predicted.needed_bytes - planned.predicted.available_bytes)[short_of]
+    return [int(short_of[np.argmin(lacking)])] if len(short_of) else []
 
 
 def _rival(planned: Plan, ranked: NDArray[np.intp]) -> list[int]:

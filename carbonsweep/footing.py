@@ -9,6 +9,7 @@ from typing import Final
 from carbonsweep.answer import Answer, embodied_sources
 from carbonsweep.bench.basis import basis_words
 from carbonsweep.carbon.embodied import embodied_range
+from carbonsweep.carbon.load import load_words
 from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.domain import Device, TrialRecord
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question
@@ -35,7 +36,7 @@ def scenario(question: Question) -> list[tuple[str, str]]:
         *region,
         ("Lifetime", f"{priced_by.lifetime_s / S_PER_YEAR:g} years"),
         ("PUE", f"{priced_by.pue:g}"),
-        ("Utilisation", f"{priced_by.utilisation:g}"),
+        ("Load", load_words(priced_by)),
         ("Host", f"{priced_by.host_power_w:g} W and {priced_by.host_embodied_kg:g} kg CO2e per device"),
         ("Embodied preset", priced_by.embodied),
         ("Second life", second_life_words(priced_by)),

@@ -10,7 +10,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from carbonsweep import certainty_lines, footing, swaps
+from carbonsweep import (
+    certainty_lines,
+    explanation_lines,
+    footing,
+    load_lines,
+    quality_lines,
+    search_lines,
+    swaps,
+    verdict_lines,
+)
 from carbonsweep.amounts import grams, objective_value, seconds
 from carbonsweep.answer import Answer, Candidate, counts, priced
 from carbonsweep.certainty.answers import of_answer
@@ -19,6 +28,7 @@ from carbonsweep.domain import Footprint
 from carbonsweep.facts.draws import fit_draws
 from carbonsweep.figures import basis, embodied_figure, image, pareto_figure
 from carbonsweep.footing import MOST_ROWS
+from carbonsweep.placement_page import placement_section
 from carbonsweep.results import Saved
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
 from carbonsweep.sweep_cost import stated
@@ -35,6 +45,9 @@ def content(found: Answer, saved: Saved) -> dict[str, Any]:
         "unit": UNITS[found.question.scenario.functional_unit],
         "best": None if found.best is None else _best(found.best, found.question),
         "closest": [_miss(candidate, found.question) for candidate in found.closest],
+        "closest_by_limit": list(verdict_lines.closest_lines(found)),
+        "tie": verdict_lines.page_lines(found),
+        "why": explanation_lines.core_lines(found),
         "headings": _headings(found.question),
         "runners_up": _rows(found.runners_up, found),
         "model_remark": model_remark(found),
@@ -44,6 +57,8 @@ def content(found: Answer, saved: Saved) -> dict[str, Any]:
         "front": _rows(found.front[:MOST_ROWS], found) if len(found.question.objectives) > 1 else [],
         "presets": _presets(found),
         "certainty": _certainty(found),
+        "quality": quality_lines.page(found, saved.document),
+        "placement": placement_section(found, saved.document),
         "break_even": swaps.lines(found),
         "devices": footing.devices(found),
         "pictures": _pictures(found),
@@ -51,6 +66,7 @@ def content(found: Answer, saved: Saved) -> dict[str, Any]:
         "workload": footing.workload(saved.records),
         "counts": counts(found),
         "regret": _regret(saved.document.get("regret")),
+        "search": [line.strip() for line in search_lines.lines(saved.document)],
         "cost": _cost(found, saved),
         "complete": saved.document.get("complete") is not False,
         "refusals": footing.refusals(found.refused),
@@ -107,6 +123,7 @@ def _best(best: Candidate, question: Question) -> dict[str, Any]:
         ],
         "throughput": f"{measurement.throughput:.4g} output tokens/s",
         "energies": [
+            *load_lines.rows(best, question),
             ("Prefill energy", _per_token(prefill.energy_per_token_j, "prompt token")),
             ("Decode energy", _per_token(decode.energy_per_token_j, "output token")),
         ],
@@ -172,7 +189,7 @@ def _beyond(question: Question) -> list[int]:
 def _headings(question: Question) -> list[str]:
     unit = UNITS[question.scenario.functional_unit]
     asked = [question.objectives[i] for i in _beyond(question)]
-    more = [f"{o.label}, {o.unit.replace('functional unit', unit)}" for o in asked]
+    more = [f"{o.label}, {o.unit_under(question.scenario)}" for o in asked]
     return ["configuration", f"CO2e per {unit}", "operational", "embodied", *LIMIT_NAMES.values(), *more, ""]
 
 

@@ -13,6 +13,7 @@ from carbonsweep.carbon.embodied import choose_preset
 from carbonsweep.carbon.intensity import carbon_intensity, given_intensity
 from carbonsweep.domain import CarbonIntensity, Scenario, Slo, Workload
 from carbonsweep.errors import BadInput
+from carbonsweep.option_types import NO_RATE
 from carbonsweep.search.objectives import Objective, Question, objectives
 from carbonsweep.second_life import SecondLife
 from carbonsweep.second_life_option import unused
@@ -112,6 +113,9 @@ def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario |
         },
     }
     changes = {name: value for name, value in replaced.items() if value is not None}
+    rate = options.get("request_rate")
+    if rate is not None:
+        changes["request_rate_per_s"] = None if rate == NO_RATE else rate
     return dataclasses.replace(start, embodied=preset, **changes)
 
 

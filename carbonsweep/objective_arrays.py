@@ -9,7 +9,8 @@ import numpy as np
 from carbonsweep.bench.points import Indices, Points
 from carbonsweep.bench.roofline import Prediction
 from carbonsweep.bench.roofline_inputs import Array
-from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, batch_units
+from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, batch_units, served_energy_j
+from carbonsweep.carbon.load import Load, load
 from carbonsweep.carbon.write_off import charged_kg
 from carbonsweep.domain import Scenario, Slo
 
@@ -60,7 +61,7 @@ class Quantities:
             case "carbon":
                 return self._total_g(scenario) / self._units(scenario)
             case "energy":
-                return self.energy_j / self._units(scenario)
+                return self._energy_j(scenario) / self._units(scenario)
             case "latency":
                 return self.prompt_latency_s
             case "ttft":
@@ -78,17 +79,36 @@ class Quantities:
             worst = np.maximum(worst, getattr(self, name) / limit - 1)
         return worst
 
+    def load(self, scenario: Scenario) -> Load[Array]:
+        """How busy the devices are, and how many replicas a stated rate takes; one set of devices runs both phases."""
+        busy_s = self.prompt_latency_s
+        return load(prefill_devices_s=busy_s, decode_devices_s=busy_s, batch=self.batch, scenario=scenario)
+
+    def _energy_j(self, scenario: Scenario) -> Array:
+        return served_energy_j(
+            energy_j=self.energy_j,
+            busy_s=self.prompt_latency_s,
+            idle_w=self.idle_w,
+            utilisation=self.load(scenario).prefill,
+        )
+
     def _total_g(self, scenario: Scenario) -> Array:
+        utilisation = self.load(scenario).prefill
         kg = np.array([charged_kg(gpu, scenario) for gpu in self.gpus])[self.gpu_index]
         operational_g = batch_operational_g(
             energy_j=self.energy_j,
             busy_s=self.prompt_latency_s,
             idle_w=self.idle_w,
             gpu_count=self.count,
+            utilisation=utilisation,
             scenario=scenario,
         )
         embodied_g = batch_embodied_g(
-            embodied_kg=kg, busy_s=self.prompt_latency_s, gpu_count=self.count, scenario=scenario
+            embodied_kg=kg,
+            busy_s=self.prompt_latency_s,
+            gpu_count=self.count,
+            utilisation=utilisation,
+            scenario=scenario,
         )
         return operational_g + embodied_g
 

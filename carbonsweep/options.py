@@ -1,100 +1,33 @@
-"""The command line's vocabulary: option types, the groups commands share, and how a command ends.
+"""The command line's vocabulary: the groups of options commands share, and how a command ends.
 
-Nothing heavy is imported here, so `--help` is quick. Every number is checked where it is typed: NaN and infinity are no
-numbers to us.
+Nothing heavy is imported here, so `--help` is quick.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import sys
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
 from carbonsweep.bench.prompt_formats import PROMPT_FORMATS, TEMPLATES
-from carbonsweep.domain import EMBODIED_PRESETS
 from carbonsweep.errors import EXIT_INTERRUPTED, BadInput, CarbonsweepError, closest
-from carbonsweep.second_life_option import second_life_option
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-FUNCTIONAL_UNITS: Final = ("1k-output-tokens", "output-token", "prompt", "prompt-token")
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """A closed interval, and what a message calls it."""
-
-    low: float
-    high: float
-    text: str
-
-
-# Wide enough for any machine, narrow enough that no product of them overflows or vanishes.
-POSITIVE: Final = Bounds(1e-9, 1e9, "a finite number above 0 (from 1e-9 to 1e9)")
-NOT_NEGATIVE: Final = Bounds(0, 1e9, "a finite number, 0 or more (up to 1e9)")
-SHARE: Final = Bounds(1e-6, 1, "a share above 0 and at most 1 (from 1e-6)")
-PUE: Final = Bounds(1, 100, "a finite number, 1 or more (up to 100)")
-YEARS: Final = Bounds(0.01, 1000, "a finite number of years above 0 (from 0.01 to 1000)")
-
-
-class Number(click.ParamType[float]):
-    """A finite float inside `bounds`; refuses NaN, infinity and booleans."""
-
-    name = "number"
-
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not self.bounds.low <= number <= self.bounds.high:
-            self.fail(f"{value!r} is not {self.bounds.text}", param, ctx)
-        return number
-
-
-class Words(click.ParamType[tuple[str, ...]]):
-    """A comma-separated list, or a TOML array of strings."""
-
-    name = "a,b,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        parts = value if isinstance(value, list | tuple) else str(value).split(",")
-        words = tuple(str(part).strip() for part in parts)
-        if not words or not all(words):
-            self.fail(f"{value!r} has an empty entry: list at least one value, separated by commas", param, ctx)
-        return words
-
-
-class Counts(click.ParamType[tuple[int, ...]]):
-    """A comma-separated list of whole numbers, each at least 1, or a TOML array of them."""
-
-    name = "n,m,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        parts = value if isinstance(value, list | tuple) else str(value).split(",")
-        counts = tuple(self._count(part, param, ctx) for part in parts)
-        if not counts:
-            self.fail("the list is empty: give at least one whole number, 1 or more", param, ctx)
-        return counts
-
-    def _count(self, part: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            count = int(part) if isinstance(part, int) and not isinstance(part, bool) else int(str(part).strip())
-        except ValueError:
-            count = 0
-        if not 1 <= count <= 2**20:
-            self.fail(f"{str(part)!r} is not a whole number from 1 to {2**20}", param, ctx)
-        return count
+from carbonsweep.option_types import FUNCTIONAL_UNITS as FUNCTIONAL_UNITS
+from carbonsweep.option_types import NOT_NEGATIVE as NOT_NEGATIVE
+from carbonsweep.option_types import POSITIVE as POSITIVE
+from carbonsweep.option_types import PUE as PUE
+from carbonsweep.option_types import SHARE as SHARE
+from carbonsweep.option_types import YEARS as YEARS
+from carbonsweep.option_types import Bounds as Bounds
+from carbonsweep.option_types import Command, applied
+from carbonsweep.option_types import Counts as Counts
+from carbonsweep.option_types import Number as Number
+from carbonsweep.option_types import Words as Words
+from carbonsweep.quality_options import quality_options as quality_options
+from carbonsweep.scenario_options import scenario_options as scenario_options
 
 
 def _experiment(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
@@ -146,7 +79,7 @@ def experiment_option(command: Command) -> Command:
 
 def question_options(command: Command) -> Command:
     """Objectives and limits."""
-    return _apply(
+    return applied(
         command,
         click.option(
             "--objective",
@@ -163,7 +96,7 @@ def question_options(command: Command) -> Command:
 
 def space_options(command: Command) -> Command:
     """The axes of the search."""
-    return _apply(
+    return applied(
         command,
         click.option(
             "--models",
@@ -188,7 +121,7 @@ def space_options(command: Command) -> Command:
 
 def workload_options(command: Command) -> Command:
     """What is served."""
-    return _apply(
+    return applied(
         command,
         click.option(
             "--prompts",
@@ -217,59 +150,6 @@ def workload_options(command: Command) -> Command:
             "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of prompts and search."
         ),
     )
-
-
-def scenario_options(command: Command) -> Command:
-    """What turns joules and seconds into grams; None means "as before" for re-pricing, else the default shown."""
-    return _apply(
-        command,
-        click.option(
-            "--region", help="Grid: QC, CISO, PACE (the paper's), or an Electricity Maps zone such as DE or CA-QC."
-        ),
-        click.option(
-            "--carbon-intensity-g-per-kwh", type=Number(NOT_NEGATIVE), metavar="G", help="Instead of a region."
-        ),
-        click.option(
-            "--intensity-basis",
-            type=click.Choice(["lifecycle", "direct"]),
-            help="Of the region's intensity. [default: lifecycle]",
-        ),
-        click.option("--lifetime-years", type=Number(YEARS), metavar="Y", help="GPU lifetime. [default: 5]"),
-        click.option("--pue", type=Number(PUE), metavar="X", help="Facility over IT energy. [default: 1]"),
-        click.option(
-            "--utilisation", type=Number(SHARE), metavar="U", help="Busy share of the GPU's life. [default: 1]"
-        ),
-        click.option(
-            "--embodied",
-            type=click.Choice(EMBODIED_PRESETS),
-            help="Embodied carbon preset. [default: the first that knows every GPU]",
-        ),
-        click.option("--host-power-w", type=Number(NOT_NEGATIVE), metavar="W", help="Host power per GPU. [default: 0]"),
-        click.option(
-            "--host-embodied-kg",
-            type=Number(NOT_NEGATIVE),
-            metavar="KG",
-            help="Host embodied carbon per GPU. [default: 0]",
-        ),
-        click.option(
-            "--assume-power-w",
-            type=Number(POSITIVE),
-            metavar="W",
-            help="Mean power per device where no meter exists; the price says 'assumed'.",
-        ),
-        click.option(
-            "--functional-unit",
-            type=click.Choice(FUNCTIONAL_UNITS),
-            help="Of grams and joules. [default: 1k-output-tokens]",
-        ),
-        second_life_option,
-    )
-
-
-def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def run(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> NoReturn:

@@ -11,9 +11,12 @@ import click
 
 from carbonsweep import options
 from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE, BadInput
+from carbonsweep.placement_option import split_options
 
 if TYPE_CHECKING:
     from carbonsweep.domain import Workload
+    from carbonsweep.placement.answers import Sought
+    from carbonsweep.quality import Quality
     from carbonsweep.search.objectives import Question
     from carbonsweep.search.space import Space
 
@@ -35,6 +38,8 @@ Examples:
 @options.space_options
 @options.workload_options
 @options.scenario_options
+@options.quality_options
+@split_options
 @click.option(
     "--bench",
     type=click.Choice(["auto", "roofline"]),
@@ -70,10 +75,12 @@ def command(
     **given: Any,
 ) -> int:
     """The exact best configuration over the modelled space: every point is predicted, none is tried."""
-    from carbonsweep import benches, inputs
+    from carbonsweep import benches, inputs, placement_option, quality_lines, quality_options
 
+    sought = placement_option.sought(given)
     chosen = benches.modelled(gpus, dtypes, engine)
     searched = chosen.space(models=models, gpu_counts=gpu_counts, batch_sizes=batch_sizes)
+    searched, quality = quality_options.searched(given, searched)
     question = inputs.question(
         objective=objective,
         slo_ttft=slo_ttft,
@@ -84,32 +91,51 @@ def command(
     lines = () if as_json else (chosen.statement, f"Space: all {searched.size} configurations, enumerated.")
     if workloads is not None:
         _require_alone("--workloads", WORKLOAD_OPTIONS)
-        return _plan_each(workloads, searched, question, out=out, lines=lines)
+        if sought is not None:
+            raise BadInput("--placement is answered for one workload: leave out --workloads")
+        left_out = tuple(quality_lines.left_out_lines(quality))
+        return _plan_each(workloads, searched, question, out=out, lines=(*lines, *left_out) if lines else ())
     if out is not None:
         raise BadInput("--out is where the table of --workloads goes: name the file of workloads as well")
-    return _plan_one(inputs.asked_workload(given, seed), searched, question, lines=lines)
+    workload = inputs.asked_workload(given, seed)
+    return _plan_one(workload, searched, question, quality=quality, sought=sought, lines=lines)
 
 
-def _plan_one(workload: Workload, searched: Space, question: Question, *, lines: Sequence[str]) -> int:
+def _plan_one(
+    workload: Workload,
+    searched: Space,
+    question: Question,
+    *,
+    quality: Quality,
+    sought: Sought | None,
+    lines: Sequence[str],
+) -> int:
     """The answer for one workload, after `lines`; as JSON where there are none."""
-    from carbonsweep import answer, exact, terminal
+    from carbonsweep import answer, exact, placement_lines, quality_front, terminal
     from carbonsweep.certainty.answers import of_plan
     from carbonsweep.document import document
     from carbonsweep.facts.draws import fit_draws
+    from carbonsweep.placement import answers
 
     planned = exact.plan(searched, workload, question)
+    placed = None if sought is None else answers.of_plan(planned, workload, question, sought)
     found = answer.answer(exact.shown(planned, workload, question), question)
     sure = of_plan(planned, question, fit_draws())
-    notes = {"counts": planned.counts(), "configurations": searched.size}
+    notes = {
+        "counts": planned.counts(),
+        "configurations": searched.size,
+        quality_front.KEY: quality_front.document(found, quality),
+        placement_lines.KEY: placement_lines.document(placed),
+    }
     regret = None if found.best is None else 0.0
     written = document(found, regret=regret, certainty=sure, notes=notes)
     if lines:
-        for line in lines:
+        for line in (*lines, *placement_lines.lines(placed)):
             terminal.say(line)
         terminal.show_answer(found, written, sure)
     else:
         print(json.dumps(written, indent=2, ensure_ascii=False))
-    return EXIT_ANSWER if found.best is not None else EXIT_NOTHING_FEASIBLE
+    return EXIT_ANSWER if answers.is_answered(found, placed) else EXIT_NOTHING_FEASIBLE
 
 
 def _require_alone(option: str, others: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from rich.text import Text
 from carbonsweep.cluster.status import SweepStatus
 from carbonsweep.domain import TrialRecord
 from carbonsweep.search.objectives import Question
+from carbonsweep.search_lines import chance_words
 from carbonsweep.terminal import joules, objective_value, seconds, span, warn
 
 REDRAW_S: Final = 0.2
@@ -130,17 +131,22 @@ class Pace:
 
 
 class TrialProgress:
-    """Follows a sweep of `total` trials. As a context manager it shows; what it is told before and after is kept."""
+    """Follows a sweep of `total` trials. As a context manager it shows; what it is told before and after is kept.
+
+    Where the sweep stops at a chance, `stops_below`, `total` is the most there can be: the chance stands for the end.
+    """
 
     def __init__(
         self,
         total: int,
         question: Question,
         *,
+        stops_below: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         console: Console | None = None,
     ) -> None:
         self._total, self._clock = total, clock
+        self._stops_below = stops_below or None  # 0: no chance stops it
         self._console = console or Console(stderr=True)
         self._tally, self._pace = Tally(question), Pace()
         self._status: SweepStatus | None = None
@@ -204,11 +210,16 @@ class TrialProgress:
             warn(_joined(self._counts(), *self._cluster(), self._tally.best_words(), *self._slow()))
 
     def _display(self) -> RenderableType:
-        """The bar with its counts, then the cluster, the best, and a slow trial where there is one."""
+        """The bar with its counts, then the cluster, the best, and a slow trial where there is one.
+
+        Without a known end there is no bar.
+        """
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            ProgressBar(self._total, min(self._tally.done, self._total), width=BAR_WIDTH), _line(self._counts())
-        )
+        if self._stops_below is None:
+            done = ProgressBar(self._total, min(self._tally.done, self._total), width=BAR_WIDTH)
+            bar.add_row(done, _line(self._counts()))
+        else:
+            bar.add_row(_line(self._counts()))
         lines = [_joined(*self._cluster()), self._tally.best_words(), *self._slow()]
         return Group(bar, *(_line(line) for line in lines if line))
 
@@ -217,7 +228,9 @@ class TrialProgress:
         running = "" if status is None else f", {status.running} running"
         lost = "" if status is None else f", {status.lost} lost"
         counted = f"{tally.infeasible} infeasible, {tally.failed} failed"
-        return f"{tally.done}/{self._total} trials{running}, {counted}{lost}"
+        if self._stops_below is None:
+            return f"{tally.done}/{self._total} trials{running}, {counted}{lost}"
+        return f"{tally.done} trials of at most {self._total}{running}, {counted}{lost}"
 
     def _cluster(self) -> Iterator[str]:
         """Who works, what it has cost so far and how long it will take; empty for what there is nothing to say of."""
@@ -227,7 +240,11 @@ class TrialProgress:
             yield _busy(self._status)
             yield f"{self._status.starting} starting" if self._status.starting else ""
         yield self._tally.spent()
-        yield self._pace.left(self._tally.done, self._total)
+        if self._stops_below is None:
+            yield self._pace.left(self._tally.done, self._total)
+        else:
+            chance = chance_words(None if self._status is None else self._status.chance_left)
+            yield f"chance that something better remains: {chance}, ends below {100 * self._stops_below:g} %"
 
     def _slow(self) -> Iterator[str]:
         """The trial that runs longest, once that is out of the ordinary."""

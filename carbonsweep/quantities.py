@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from carbonsweep.terminal import seconds
+from carbonsweep.amounts import seconds
 from carbonsweep.units import BYTES_PER_GB
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from carbonsweep import options
+from carbonsweep.placement_option import split_options
 
 if TYPE_CHECKING:
     from carbonsweep.results import Saved
@@ -30,13 +31,15 @@ Examples:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help=f"The page. [default: DIR/{PAGE}]")
 @options.scenario_options
+@split_options
 def command(folder: Path, out: Path | None, **scenario_options: Any) -> None:
     """Write the answer of the sweep in DIR as one self-contained HTML page; scenario options re-price it first."""
-    from carbonsweep import results, terminal
+    from carbonsweep import placement_option, results, terminal
     from carbonsweep.errors import BadInput
     from carbonsweep.records import write_atomically
 
-    saved = _repriced(results.load(folder), scenario_options)
+    saved = placement_option.asked_of(results.load(folder), scenario_options)
+    saved = _repriced(saved, scenario_options)
     out = out or folder / PAGE
     if out.is_dir() or not out.resolve().parent.is_dir():
         raise BadInput(f"--out {out}: name a file in a folder that exists")
@@ -48,18 +51,24 @@ def command(folder: Path, out: Path | None, **scenario_options: Any) -> None:
 
 def _repriced(saved: Saved, given: dict[str, Any]) -> Saved:
     """The same records under the scenario that was given, if one was; the regret was of the sweep's own question."""
-    from carbonsweep import inputs
+    from carbonsweep import inputs, search_lines
     from carbonsweep.sweep_cost import KEY, stated, sweep_cost
 
     if all(value is None for value in given.values()):
         return saved
     before, gpus = stated(saved.document), {record.configuration.gpu for record in saved.records}
     scenario = inputs.scenario(given, gpus, saved.question.scenario)
+    question = dataclasses.replace(saved.question, scenario=scenario)
     cost = sweep_cost(saved.records, scenario, lost=0 if before is None else before.lost_trials)
     return dataclasses.replace(
         saved,
-        question=dataclasses.replace(saved.question, scenario=scenario),
-        document={**saved.document, "regret": None, KEY: None if before is None else dataclasses.asdict(cost)},
+        question=question,
+        document={
+            **saved.document,
+            "regret": None,
+            KEY: None if before is None else dataclasses.asdict(cost),
+            **search_lines.kept(saved, question),
+        },
     )
 
 

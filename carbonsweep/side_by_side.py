@@ -8,10 +8,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from carbonsweep import swaps
+from carbonsweep import load_lines, swaps
 from carbonsweep.answer import Candidate
 from carbonsweep.bench.basis import unless_measured
 from carbonsweep.carbon.break_even import Side
+from carbonsweep.carbon.load import load_words
 from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.search.objectives import UNITS
 from carbonsweep.swaps import Comparison, at_words, rows, under_presets
@@ -52,7 +53,8 @@ def statements(compared: Comparison) -> list[str]:
     said = [
         f"Here: {here}.",
         f"Lifetime {scenario.lifetime_s / S_PER_YEAR:g} years, embodied preset {scenario.embodied}.",
-        f"PUE {scenario.pue:g}, utilisation {scenario.utilisation:g}.",
+        f"PUE {scenario.pue:g}, {load_words(scenario)}.",
+        *_loads(compared),
         f"Host {scenario.host_power_w:g} W and {scenario.host_embodied_kg:g} kg a device.",
         f"Second life: {second_life_words(scenario)}.",
     ]
@@ -64,6 +66,15 @@ def statements(compared: Comparison) -> list[str]:
         said.append("A and B serve different models, which differ in quality.")
     errors = dict.fromkeys(one.measurement.error_source for _, one in _named(compared))
     return [*said, *(f"Error of the records, not part of a swap: {error}." for error in errors)]
+
+
+def _loads(compared: Comparison) -> list[str]:
+    """Replicas and busy share of each, where a rate of requests is stated."""
+    if compared.scenario.request_rate_per_s is None:
+        return []
+    return [
+        f"{name}: {load_lines.load_of_words(one.measurement, compared.scenario)}." for name, one in _named(compared)
+    ]
 
 
 def _named(compared: Comparison) -> tuple[tuple[Side, Candidate], tuple[Side, Candidate]]:
@@ -96,7 +107,14 @@ def _preset_table(compared: Comparison) -> Table:
     kinds = list(compared.swaps.embodied)
     kilograms = [f"{kind}, kg" for kind in kinds]
     table = plain_table(
-        "Under each embodied preset", "preset", *kilograms, "A", "B", "less carbon", "intensity", "lifetime"
+        f"Under each embodied preset (A, B: CO2e per {UNITS[compared.scenario.functional_unit]})",
+        "preset",
+        *kilograms,
+        "A",
+        "B",
+        "less carbon",
+        "intensity",
+        "lifetime",
     )
     for each in under_presets(compared):
         intensity, lifetime, *embodied = rows(each)

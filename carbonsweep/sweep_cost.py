@@ -6,7 +6,6 @@ every sum is a lower bound until `unknown_trials` is 0.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -165,8 +164,9 @@ def _operational_g(energy_j: float | None, host_s: float, scenario: Scenario) ->
     """A trial is busy all along: no idle share is added to what its devices really drew."""
     if energy_j is None or scenario.intensity is None:
         return None
-    busy = dataclasses.replace(scenario, utilisation=1.0)
-    return batch_operational_g(energy_j=energy_j, busy_s=host_s, idle_w=None, gpu_count=1, scenario=busy)
+    return batch_operational_g(
+        energy_j=energy_j, busy_s=host_s, idle_w=None, gpu_count=1, utilisation=1.0, scenario=scenario
+    )
 
 
 def _embodied_g(kind: str, device_s: float, scenario: Scenario) -> float | None:
@@ -176,7 +176,9 @@ def _embodied_g(kind: str, device_s: float, scenario: Scenario) -> float | None:
         made_kg = charged_kg(kind, scenario)
     except BadInput:  # this preset does not know the device
         return None
-    return batch_embodied_g(embodied_kg=made_kg, busy_s=device_s, gpu_count=1, scenario=scenario)
+    return batch_embodied_g(
+        embodied_kg=made_kg, busy_s=device_s, gpu_count=1, utilisation=scenario.utilisation, scenario=scenario
+    )
 
 
 def _sum(*values: float | None) -> float | None:

@@ -20,6 +20,10 @@ from carbonsweep.search.space import Space
 if TYPE_CHECKING:
     from carbonsweep.benches import Chosen
     from carbonsweep.cluster.status import Outcome
+    from carbonsweep.placement.answers import Sought
+    from carbonsweep.quality import Quality
+    from carbonsweep.search.counsel import Guiding
+    from carbonsweep.search.sampling import Sampling
     from carbonsweep.search.study import Search
 
 
@@ -39,6 +43,8 @@ class Asked:
     elsewhere: Callable[[], Workload]
     summary: WorkloadSummary
     name: str
+    quality: Quality | None = None
+    sought: Sought | None = None
 
     def known(self, folder: OutputFolder) -> dict[Configuration, TrialRecord]:
         """The reusable record of each configuration; a failure, of trial or meter, is none: it is tried again.
@@ -89,6 +95,8 @@ def asked(
     question: Question,
     workload: Workload,
     elsewhere: Callable[[], Workload],
+    quality: Quality | None = None,
+    sought: Sought | None = None,
 ) -> Asked:
     """Say which bench answers and refuse what it cannot know. Raises EnergyUnknown.
 
@@ -111,6 +119,8 @@ def asked(
         elsewhere=elsewhere,
         summary=summary,
         name=study_name(space, question, summary.digest, map(here.identity, space.configurations())),
+        quality=quality,
+        sought=sought,
     )
 
 
@@ -123,30 +133,27 @@ class Place:
     node_grace_s: float
 
 
-def run(asked: Asked, place: Place, *, out: Path, trials: int, seed: int) -> int:
+def run(asked: Asked, place: Place, sampling: Sampling, *, out: Path) -> int:
     """Sweep, answer, write; an interrupted sweep answers from what it has and says so. Returns the exit code."""
-    from carbonsweep import terminal
+    from carbonsweep import search_lines, terminal
     from carbonsweep.cluster.status import Outcome
 
     with OutputFolder(out) as folder:
         for damaged in folder.damaged:
             terminal.warn(f"{out}/records.jsonl line {damaged.number} is damaged and was set aside: {damaged.reason}")
         hosts = _gather(folder, place)
-        search = _search(asked, folder, trials=trials, seed=seed)
+        search = _search(asked, folder, sampling)
         _say_interrupted(search, hosts)
-        terminal.say(
-            f"Space: {asked.space.size} configurations; {search.told} known from before, {search.remaining} to run; "
-            f"records in {out}"
-        )
+        terminal.say(search_lines.space_line(search, out))
         try:
             outcome = _sweep(asked, search, folder, place) if search.remaining else Outcome()
         except KeyboardInterrupt:
             with contextlib.suppress(CarbonsweepError):  # with nothing to rank there is nothing to answer yet
-                _answer(asked, folder, Outcome(), complete=False)
+                _answer(asked, folder, search, Outcome(), interrupted=True)
             terminal.warn(f"interrupted: {len(asked.records(folder))} finished trials are kept; run it again to go on")
             return EXIT_INTERRUPTED
         _say_outcome(outcome)
-        return EXIT_ANSWER if _answer(asked, folder, outcome, complete=outcome.complete) else EXIT_NOTHING_FEASIBLE
+        return EXIT_ANSWER if _answer(asked, folder, search, outcome) else EXIT_NOTHING_FEASIBLE
 
 
 def _gather(folder: OutputFolder, place: Place) -> set[str] | None:
@@ -172,20 +179,31 @@ def _gather(folder: OutputFolder, place: Place) -> set[str] | None:
     return hosts
 
 
-def _search(asked: Asked, folder: OutputFolder, *, trials: int, seed: int) -> Search:
+def _search(asked: Asked, folder: OutputFolder, sampling: Sampling) -> Search:
+    """Each sampler has a study of its own, over the same records."""
     from carbonsweep.search.journal import journal
     from carbonsweep.search.study import Search
 
     return Search(
         space=asked.space,
         question=asked.question,
-        name=asked.name,
-        trials=trials,
-        seed=seed,
+        name=f"{asked.name}-{sampling.sampler}",
+        trials=sampling.trials,
+        seed=sampling.seed,
         known=asked.known(folder),
+        sampler=sampling.sampler,
         storage=journal(folder.folder),
         loads_weights=asked.loads_weights,
+        guide=_guide(asked, sampling) if sampling.sampler == "guided" else None,
+        chance_left=sampling.chance_left,
     )
+
+
+def _guide(asked: Asked, sampling: Sampling) -> Guiding:
+    from carbonsweep.search.guided.guide import Guide
+
+    configurations = tuple(asked.space.configurations())
+    return Guide(configurations=configurations, workload=asked.workload, question=asked.question, seed=sampling.seed)
 
 
 def _say_interrupted(search: Search, hosts: set[str] | None) -> None:
@@ -220,7 +238,7 @@ def _sweep(asked: Asked, search: Search, folder: OutputFolder, place: Place) -> 
     from carbonsweep.progress import TrialProgress
 
     here = contextlib.nullcontext() if place.connected else connection(None, asked.kind_here)
-    with TrialProgress(search.remaining, asked.question) as progress, here:
+    with TrialProgress(search.remaining, asked.question, stops_below=search.stops_below) as progress, here:
         return sweep(
             search=search,
             bench=asked.bench,
@@ -233,28 +251,36 @@ def _sweep(asked: Asked, search: Search, folder: OutputFolder, place: Place) -> 
         )
 
 
-def _answer(asked: Asked, folder: OutputFolder, outcome: Outcome, *, complete: bool) -> bool:
+def _answer(asked: Asked, folder: OutputFolder, search: Search, outcome: Outcome, *, interrupted: bool = False) -> bool:
     """Answer from the records of this sweep, write it and print it; whether anything is feasible."""
-    from carbonsweep import exact, results, terminal
+    from carbonsweep import exact, placement_lines, quality_front, results, search_lines, terminal
     from carbonsweep.answer import answer
     from carbonsweep.certainty.answers import of_answer
     from carbonsweep.document import document
     from carbonsweep.facts.draws import fit_draws
+    from carbonsweep.placement.answers import beside, is_answered
     from carbonsweep.sweep_cost import sweep_cost
 
     records = asked.records(folder)
     found = answer(records, asked.question)
+    placed = beside(records, found, asked.sought)
     exactly = exact.plan(asked.space, asked.workload, asked.question) if asked.is_modelled else None
     regret = None if exactly is None else exact.regret(found, exactly)
+    how = search_lines.searched(
+        search, records, feasible=found.best is not None, modelled=asked.is_modelled, interrupted=interrupted
+    )
     notes = {
-        "complete": complete,
-        "study": asked.name,
+        "complete": outcome.complete and not interrupted,
+        search_lines.KEY: how,
+        "study": search.study.study_name,
         "space": {axis: list(choices) for axis, choices in asked.space.axes().items()},
         **({"of_kind": asked.space.of_kind} if asked.space.of_kind else {}),
         "lost": list(outcome.lost),
         "unreachable": dict(outcome.unreachable),
         "untried": dict(outcome.closed),
         "workload": records[0].workload,
+        **({} if asked.quality is None else {quality_front.KEY: quality_front.document(found, asked.quality)}),
+        placement_lines.KEY: placement_lines.document(placed),
         "records": [record.key for record in records],
     }
     # Attempts that failed before one succeeded were paid for as well.
@@ -264,8 +290,10 @@ def _answer(asked: Asked, folder: OutputFolder, outcome: Outcome, *, complete: b
     sure = of_answer(found, fit_draws())
     written = results.plain(document(found, regret=regret, certainty=sure, cost=cost, notes=notes))
     results.write(folder.folder, found, written)
+    for line in placement_lines.lines(placed):
+        terminal.say(line)
     terminal.show_answer(found, written, sure)
     terminal.say(
         f"Written to {folder.folder}: {', '.join(results.written(found))}; study.journal for optuna-dashboard."
     )
-    return found.best is not None
+    return is_answered(found, placed)

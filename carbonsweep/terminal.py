@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from carbonsweep import certainty_lines, swaps
+from carbonsweep import certainty_lines, load_lines, quality_lines, search_lines, swaps, verdict_lines
 from carbonsweep.amounts import grams as grams
 from carbonsweep.amounts import joules as joules
 from carbonsweep.amounts import objective_value as objective_value
@@ -20,10 +20,12 @@ from carbonsweep.amounts import span as span
 from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced_or_reason
 from carbonsweep.bench.basis import unless_measured
 from carbonsweep.carbon.footprint import functional_units
+from carbonsweep.carbon.load import load_words
 from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.certainty.shares import Certainty
 from carbonsweep.cost_lines import cost_lines
 from carbonsweep.domain import Configuration, Footprint, PhaseMeasurement
+from carbonsweep.quality_front import stated as stated_quality
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
 from carbonsweep.sweep_cost import stated
 from carbonsweep.units import S_PER_YEAR
@@ -54,7 +56,9 @@ def show_answer(answer: Answer, document: Mapping[str, Any], certainty: Certaint
     if answer.best is None:
         _show_nothing_feasible(console, answer)
     else:
-        _show_best(answer.best, answer.question, unit)
+        _show_best(verdict_lines.heading(answer), answer.best, answer.question, unit)
+        for line in (*load_lines.lines(answer), *verdict_lines.lines(answer)):
+            say(line)
         for i, line in enumerate(() if certainty is None else certainty_lines.lines(certainty, answer.question)):
             say(f"  {line}" if i else line)
         if answer.runners_up:
@@ -63,12 +67,14 @@ def show_answer(answer: Answer, document: Mapping[str, Any], certainty: Certaint
             console.print(_table("Best per model", list(answer.best_per_model.values()), answer.question))
             if answer.question.objectives[0].name in ("carbon", "energy"):
                 say(model_remark(answer))
+        _show_quality(console, answer, document)
         if answer.presets:
             console.print(_preset_table(answer, unit))
         for line in swaps.lines(answer):
             say(line)
         names = " and ".join(objective.label for objective in answer.front_objectives)
-        volume = "" if answer.hypervolume is None else f", hypervolume {answer.hypervolume:.4g}"
+        units = " x ".join(f"({each.unit_under(answer.question.scenario)})" for each in answer.front_objectives)
+        volume = "" if answer.hypervolume is None else f", hypervolume {answer.hypervolume:.4g} {units}"
         say(f"Pareto front over {names}: {len(answer.front)} configurations{volume}.")
     _show_footing(answer, document)
 
@@ -76,14 +82,30 @@ def show_answer(answer: Answer, document: Mapping[str, Any], certainty: Certaint
 def model_remark(answer: Answer) -> str:
     """What the best per model must not be mistaken for."""
     if answer.smaller_model_wins:
-        return "A smaller model always wins on carbon: compare models of equal quality."
-    return "Models differ in quality, and here not even the smallest is ahead: compare models of equal quality."
+        return "A smaller model always wins on carbon: compare models of equal quality (--min-quality SCORE)."
+    return (
+        "Models differ in quality, and here carbon does not follow their size: compare models of equal quality "
+        "(--min-quality SCORE)."
+    )
 
 
-def _show_best(best: Candidate, question: Question, unit: str) -> None:
+def _show_quality(console: Console, answer: Answer, document: Mapping[str, Any]) -> None:
+    """What is asked first against quality, where several models are scored."""
+    quality = stated_quality(document)
+    if quality is None or not quality_lines.shows_front(answer, quality):
+        return
+    table = plain_table(quality_lines.title(answer), *quality_lines.headings(answer, quality))
+    for row in quality_lines.rows(answer, quality):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for line in quality_lines.footing_lines(answer, quality):
+        say(line)
+
+
+def _show_best(heading: str, best: Candidate, question: Question, unit: str) -> None:
     configuration = best.record.configuration
     found_how = unless_measured(best.measurement.basis, configuration.gpu)
-    say(f"Best ({question.objectives[0].label}): {configuration}{found_how}")
+    say(f"{heading}: {configuration}{found_how}")
     for line in _best_lines(best, question, unit):
         say(f"  {line}")
 
@@ -94,13 +116,15 @@ def _best_lines(best: Candidate, question: Question, unit: str) -> Iterable[str]
         yield f"carbon          unknown: {priced_or_reason(measurement, question.scenario)}"
     else:
         per_prompt_g = footprint.total_g * _prompts_per_unit(best, question)
+        also = "" if question.scenario.functional_unit == "prompt" else f", {grams(per_prompt_g)} per prompt"
         assumed = ", energy ASSUMED, not measured" if footprint.assumed else ""
-        yield f"carbon          {grams(footprint.total_g)} per {unit}, {grams(per_prompt_g)} per prompt{assumed}"
+        yield f"carbon          {grams(footprint.total_g)} per {unit}{also}{assumed}"
         if footprint.assumed:
             yield f"  operational   {grams(footprint.operational_g)} (of an assumed power: no interval)"
         else:
             yield f"  operational   {_range(footprint, 'operational')} (95 % interval of the energy)"
         yield f"  embodied      {_range(footprint, 'embodied')} (over all embodied presets)"
+    yield f"GPU energy      {load_lines.energy_words(best, question)}"
     ttft, tpot = _interval(measurement.prefill, 1), _interval(measurement.decode, measurement.output_tokens - 1)
     yield f"TTFT            {seconds(measurement.ttft_s)}{ttft}{_distance(best, question, 'ttft_s')}"
     yield f"TPOT            {seconds(measurement.tpot_s)}{tpot}{_distance(best, question, 'tpot_s')}"
@@ -140,6 +164,8 @@ def _show_nothing_feasible(console: Console, answer: Answer) -> None:
         for record in answer.refused[:3]:
             reason = "unknown" if record.refusal is None else record.refusal.reason
             say(f"  {record.configuration}: {reason}")
+        for line in verdict_lines.closest_lines(answer):
+            say(line)
         return
     table = plain_table("Closest misses", "configuration", "worst excess", "misses")
     for candidate in answer.closest:
@@ -152,13 +178,16 @@ def _show_nothing_feasible(console: Console, answer: Answer) -> None:
         configuration = escape(str(candidate.record.configuration))
         table.add_row(configuration, f"{worst_excess(candidate.excess):+.1%}", escape("; ".join(misses)))
     console.print(table)
+    for line in verdict_lines.closest_lines(answer):
+        say(line)
 
 
 def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:
+    unit = UNITS[question.scenario.functional_unit]
     columns: dict[str, Callable[[Candidate], str]] = {
         **_configuration_columns([c.record.configuration for c in rows]),
-        "carbon": lambda c: grams(None if c.footprint is None else c.footprint.total_g),
-        "embodied": lambda c: (
+        f"CO2e per {unit}": lambda c: grams(None if c.footprint is None else c.footprint.total_g),
+        "embodied share": lambda c: (
             "unknown" if c.footprint is None else f"{c.footprint.embodied_g / c.footprint.total_g:.0%}"
         ),
         "TTFT": lambda c: seconds(c.measurement.ttft_s),
@@ -167,7 +196,8 @@ def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:
     }
     for i, objective in enumerate(question.objectives):
         if objective.name in ("energy", "throughput"):
-            columns[f"{objective.label}, {objective.unit}"] = lambda c, i=i: f"{c.values[i]:.4g}"  # type: ignore[misc]
+            heading = f"{objective.label}, {objective.unit_under(question.scenario)}"
+            columns[heading] = lambda c, i=i: f"{c.values[i]:.4g}"  # type: ignore[misc]
     table = plain_table(title, *columns)
     for candidate in rows:
         table.add_row(*(cell(candidate) for cell in columns.values()))
@@ -199,7 +229,7 @@ def plain_table(title: str, *headings: str) -> Table:
 
 
 def _preset_table(answer: Answer, unit: str) -> Table:
-    table = plain_table("If embodied carbon is counted by another preset", "preset", f"per {unit}", "best", "")
+    table = plain_table("If embodied carbon is counted by another preset", "preset", f"CO2e per {unit}", "best", "")
     for view in answer.presets:
         used = "this answer" if view.preset == answer.question.scenario.embodied else ""
         changed = "" if view.best is answer.best else "another best"
@@ -214,6 +244,10 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
         f"Configurations: {counted['feasible']} feasible, {counted['infeasible']} over a limit, "
         f"{counted['does_not_fit']} do not fit, {counted['unsupported']} unsupported, {counted['failed']} failed."
     )
+    for line in search_lines.lines(document):
+        say(line)
+    for line in quality_lines.left_out_lines(stated_quality(document)):
+        say(line)
     if (cost := stated(document)) is not None:
         for line in cost_lines(cost, answer):
             say(line)
@@ -227,8 +261,8 @@ def _show_footing(answer: Answer, document: Mapping[str, Any]) -> None:
             estimated = ", estimated" if one.estimated else ""
             say(f"  {kind}: {one.kg:.4g} kg{estimated} ({one.source})")
         say(
-            f"Lifetime {scenario.lifetime_s / S_PER_YEAR:g} years, PUE {scenario.pue:g}, utilisation "
-            f"{scenario.utilisation:g}, host {scenario.host_power_w:g} W and {scenario.host_embodied_kg:g} kg a device."
+            f"Lifetime {scenario.lifetime_s / S_PER_YEAR:g} years, PUE {scenario.pue:g}, {load_words(scenario)}, "
+            f"host {scenario.host_power_w:g} W and {scenario.host_embodied_kg:g} kg a device."
         )
     if document.get("regret") is not None:
         say(f"Regret against the exact optimum of the model: {document['regret']:.3g}")

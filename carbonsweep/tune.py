@@ -12,6 +12,8 @@ import click
 from carbonsweep import options
 from carbonsweep.errors import BadInput
 from carbonsweep.measuring import measuring_bench, measuring_options, placement_options
+from carbonsweep.placement_option import split_options
+from carbonsweep.search.sampling import AUTO, CHANCE_LEFT, DEFAULT_TRIALS, SAMPLERS, require, sampling
 from carbonsweep.units import S_PER_MIN
 
 if TYPE_CHECKING:
@@ -20,10 +22,9 @@ if TYPE_CHECKING:
     from carbonsweep.cluster.nodes import Node
     from carbonsweep.search.space import Space
 
-DEFAULT_TRIALS: Final = 256
-"""Spaces up to this size are exhausted unless --trials says otherwise; larger ones are sampled this many times."""
 NODE_GRACE_MIN: Final = 1.0
 """A kind whose last node went in mid-sweep is given up after so long, unless --wait-for-nodes says otherwise."""
+CHANCE: Final = options.Bounds(0, 1, "a chance from 0 to 1")
 
 
 @click.command(
@@ -31,12 +32,13 @@ NODE_GRACE_MIN: Final = 1.0
 Examples:
   python -m carbonsweep.tune --objective carbon --region QC
   python -m carbonsweep.tune --objective carbon,latency --region CISO --slo-tpot 0.1
-  python -m carbonsweep.tune --region DE --gpus T4,L4,A100-80,H100 --engine healthy --trials 100
+  python -m carbonsweep.tune --region DE --gpus T4,L4,A100-80,H100 --engine healthy --sampler tpe --trials 20
   python -m carbonsweep.tune --bench transformers --models smollm2-135m --objective latency --batch-sizes 1,2,4,8
+  python -m carbonsweep.tune --bench transformers --models smollm2-135m --objective latency --sampler exhaustive
   python -m carbonsweep.tune --experiment experiments/which_gpu_in_quebec.toml
 On the head of a cluster (see cluster.yaml):
   python -m carbonsweep.tune --address auto --region QC --gpus T4,RTX6000Ada,H100 --model-missing
-  python -m carbonsweep.tune --address auto --region QC --gpus T4,L40S --wait-for-nodes 15
+  python -m carbonsweep.tune --address auto --region QC --gpus T4,L40S --wait-for-nodes 15 --chance-left 0.01
 
 \b
 Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
@@ -48,6 +50,8 @@ Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
 @options.space_options
 @options.workload_options
 @options.scenario_options
+@options.quality_options
+@split_options
 @click.option(
     "--bench",
     type=click.Choice(["auto", "roofline", "transformers", "server"]),
@@ -58,7 +62,27 @@ Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
 @click.option("--weights", default="auto", show_default=True, help="auto, random, a folder, a GGUF file or a hub id.")
 @measuring_options
 @placement_options
-@click.option("--trials", type=click.IntRange(1), help=f"Configurations to try. [default: all up to {DEFAULT_TRIALS}]")
+@click.option(
+    "--sampler",
+    type=click.Choice([AUTO, *SAMPLERS]),
+    default=AUTO,
+    show_default=True,
+    help="auto: exhaustive where every trial is modelled and --trials allows all, else guided by the device model. "
+    "tpe, nsga2 and gp (needs torch) are Optuna's.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    help=f"Configurations to try at most. [default: all up to {DEFAULT_TRIALS}; exhaustive: all]",
+)
+@click.option(
+    "--chance-left",
+    type=options.Number(CHANCE),
+    default=CHANCE_LEFT,
+    show_default=True,
+    metavar="SHARE",
+    help="guided stops once the chance that anything is over 1 % better is below this; 0: only at --trials.",
+)
 @click.option(
     "--trial-timeout",
     type=options.Number(options.POSITIVE),
@@ -78,7 +102,9 @@ Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
 def command(
     objective: tuple[str, ...],
     seed: int,
+    sampler: str,
     trials: int | None,
+    chance_left: float,
     trial_timeout: float,
     out: Path | None,
     address: str | None,
@@ -86,13 +112,16 @@ def command(
     **given: Any,
 ) -> int:
     """Find the configuration that serves tokens with the least carbon (or another objective) under latency limits."""
-    from carbonsweep import inputs, sweeping
+    from carbonsweep import inputs, placement_option, quality_options, sweeping
     from carbonsweep.search.objectives import objectives
 
     objectives(objective)  # a typo is reported before anything is probed or loaded
+    sought = placement_option.sought(given)
     workload = inputs.asked_workload(given, seed)
     with _cluster(address, _awaited(given), wait_for_nodes) as nodes:
         chosen, searched = _searched(given, _site(address, nodes))
+        searched, quality = quality_options.searched(given, searched)
+        require(sampler, searched, trials)
         question = inputs.question(
             objective=objective,
             slo_ttft=given["slo_ttft"],
@@ -107,14 +136,23 @@ def command(
             question=question,
             workload=workload,
             elsewhere=inputs.workload_elsewhere(workload, given, seed),
+            quality=quality,
+            sought=sought,
         )
         place = sweeping.Place(
             connected=nodes is not None,
             trial_timeout_s=trial_timeout,
             node_grace_s=(NODE_GRACE_MIN if wait_for_nodes is None else wait_for_nodes) * S_PER_MIN,
         )
-        trials = trials or min(searched.size, DEFAULT_TRIALS)
-        return sweeping.run(asked, place, out=out or Path("results") / asked.name, trials=trials, seed=seed)
+        how = sampling(
+            sampler,
+            size=searched.size,
+            trials=trials,
+            free=asked.is_modelled or given["rehearse"],
+            seed=seed,
+            chance_left=chance_left,
+        )
+        return sweeping.run(asked, place, how, out=out or Path("results") / asked.name)
 
 
 def _searched(given: Mapping[str, Any], site: Mapping[str, Any]) -> tuple[Chosen, Space]:

@@ -27,6 +27,7 @@ W_PER_MW: Final = 1e-3
 G_PER_KG: Final = 1000.0
 CM2_PER_MM2: Final = 0.01
 
+BYTES_PER_MB: Final = 1e6
 BYTES_PER_GB: Final = 1e9
 BYTES_PER_GIB: Final = float(2**30)
 BYTES_PER_MIB: Final = float(2**20)

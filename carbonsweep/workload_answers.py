@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from carbonsweep.amounts import grams, objective_value, seconds
 from carbonsweep.domain import Configuration, Scenario
+from carbonsweep.objective_arrays import Quantities
 from carbonsweep.per_workload import Choices
 from carbonsweep.search.objectives import OBJECTIVES, UNITS, Question
 from carbonsweep.search.space import Space
@@ -34,7 +37,18 @@ def _values(choices: Choices, scenario: Scenario) -> Mapping[str, Sequence[float
     return {
         **{name: quantities.value(name, scenario).tolist() for name in asked},
         "tpot_s": quantities.tpot_s.tolist(),
+        **_loads(quantities, scenario),
         "excess": choices.excess.tolist(),
+    }
+
+
+def _loads(quantities: Quantities, scenario: Scenario) -> dict[str, Sequence[float]]:
+    """Busy share of each, and replicas where a rate of requests is stated (of each workload alone)."""
+    loaded = quantities.load(scenario)
+    shares = np.broadcast_to(loaded.prefill, quantities.ttft_s.shape).tolist()
+    return {
+        "utilisation": shares,
+        **({} if loaded.replicas is None else {"replicas": [round(n) for n in loaded.replicas.tolist()]}),
     }
 
 
@@ -57,6 +71,8 @@ def _row(choices: Choices, i: int, scenario: Scenario, values: Mapping[str, Sequ
         "total_g": value("carbon"),
         "energy_j": value("energy"),
         "functional_unit": scenario.functional_unit,
+        "replicas": value("replicas"),
+        "utilisation": value("utilisation"),
         "ttft_s": value("ttft"),
         "tpot_s": value("tpot"),
         "prompt_latency_s": value("latency"),

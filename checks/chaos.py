@@ -201,7 +201,7 @@ def storm(folder: Path, seed: int, kills: int) -> None:
     sampled = Storm(
         folder=folder / "a",
         raylets=_cluster(folder / "a"),
-        arguments=(*SPACE, "--sizes", "400", "--trials", "210", "--slo", str(SLO_TPOT_S)),
+        arguments=(*SPACE, "--sizes", "400", "--trials", "210", "--sampler", "tpe", "--slo", str(SLO_TPOT_S)),
         rng=rng,
         kills=kills,
     )

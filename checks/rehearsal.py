@@ -70,6 +70,7 @@ def rehearsed(head: Machine, weights: Path, out: str, batch_sizes: str) -> Itera
     """A rehearsed sweep on the head, running inside the block."""
     command = [
         *("python", "-m", "carbonsweep.tune", "--address", "auto", "--bench", "transformers", "--rehearse"),
+        *("--sampler", "exhaustive"),
         *("--objective", "latency", "--out", out, "--dtypes", "fp32", "--batch-sizes", batch_sizes),
         *("--gpus", ",".join(sorted(set(WORKERS.values()))), "--models", MODEL, "--weights", str(weights)),
         *("--prompts", machine_file(head, "prompts.txt", "\n".join(PROMPTS)), "--output-tokens", "4"),

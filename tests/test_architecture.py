@@ -22,19 +22,48 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"domain"}), False),
     (frozenset({"facts"}), False),
     (frozenset({"carbon", "bench", "records"}), False),
-    (frozenset({"trial", "spool"}), False),
+    (frozenset({"trial", "spool", "split", "quality", "objective_arrays"}), False),
     (frozenset({"search"}), False),
     (frozenset({"cluster"}), False),
     (frozenset({"answer", "sweep_cost"}), False),
     (
-        frozenset({"exact", "objective_arrays", "per_workload", "document", "swaps", "winners", "figures", "results"})
+        frozenset(
+            {
+                "exact",
+                "placement",
+                "loads",
+                "quality_front",
+                "per_workload",
+                "document",
+                "swaps",
+                "winners",
+                "figures",
+                "results",
+            }
+        )
+        | {"ties", "near_misses", "explanation"}
         | {"claims", "calibration", "certainty"},
         True,
     ),
     (
         frozenset({"options", "second_life_option", "inputs", "benches", "measuring", "terminal", "footing"})
         | {"html_page", "side_by_side", "amounts", "cost_lines", "certainty_lines", "workload_file", "workload_answers"}
-        | {"quantities", "evidence_lines", "progress", "sweeping", "drawing"},
+        | {
+            "quantities",
+            "placement_lines",
+            "placement_page",
+            "placement_option",
+            "verdict_lines",
+            "explanation_lines",
+            "explanation_tables",
+            "evidence_lines",
+            "progress",
+            "sweeping",
+            "drawing",
+            "option_types",
+            "scenario_options",
+        }
+        | {"load_lines", "quality_file", "quality_options", "quality_lines", "search_lines"},
         True,
     ),
     (frozenset({"tune", "measure", "plan", "price", "compare", "report", "explain", "node", "calibrate"}), False),
@@ -53,7 +82,8 @@ MEASURING = {
 # Each heavy library and the only files that may import it.
 HOMES = {
     "ray": {"cluster/"},
-    "optuna": {"search/parameters.py", "search/sampling.py", "search/study.py", "search/journal.py"},
+    "optuna": {"search/parameters.py", "search/sampling.py", "search/study.py", "search/journal.py"}
+    | {"search/ledger.py", "search/choosing.py"},
     "torch": MEASURING,
     "transformers": MEASURING | {"bench/endpoint/recount.py"},
     "datasets": {"bench/prompt_hub.py"},
@@ -67,7 +97,7 @@ HOMES = {
 
 LONGEST_FILE = 300
 LONGEST_FILES = {
-    "domain.py": 455,  # the vocabulary: 20 values, read from top to bottom
+    "domain.py": 460,  # the vocabulary: 20 values, read from top to bottom
 }
 LONGEST_FUNCTION = 60
 FORBIDDEN_FILES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -47,6 +48,22 @@ def test_every_loss_is_what_the_bench_and_the_pricing_give_one_by_one(unit: Func
             assert all(math.isinf(loss) for loss in planned.losses[i])
             continue
         assert planned.losses[i].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@settings(max_examples=15)
+@given(rate_per_s=st.floats(1e-3, 1e4), highest=st.floats(0.01, 1), unit=st.sampled_from(["prompt", "output-token"]))
+def test_every_loss_at_a_rate_of_requests_is_what_the_records_give_one_by_one(
+    rate_per_s: float, highest: float, unit: FunctionalUnit
+) -> None:
+    start = question(*OBJECTIVES, unit=unit)
+    scenario = dataclasses.replace(start.scenario, request_rate_per_s=rate_per_s, utilisation=highest)
+    asked = dataclasses.replace(start, scenario=scenario)
+    planned = exact.plan(SPACE, WORKLOAD, asked)
+    measured = {record.configuration: record.measurement for record in RECORDS}
+    for i, configuration in enumerate(CONFIGURATIONS):
+        found = measured[configuration]
+        if found is not None:
+            assert planned.losses[i].tolist() == pytest.approx(asked.losses(found), rel=1e-12)
 
 
 @settings(max_examples=25)

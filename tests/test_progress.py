@@ -65,10 +65,10 @@ def status(**changes: object) -> SweepStatus:
 class Watched:
     """A display on a terminal of 200 columns that a test reads; `frames` counts how often it was drawn."""
 
-    def __init__(self, total: int = 40) -> None:
+    def __init__(self, total: int = 40, stops_below: float | None = None) -> None:
         self.clock, self.screen = Clock(), io.StringIO()
         console = Console(file=self.screen, force_terminal=True, width=200, color_system=None, _environ={})
-        self.progress = TrialProgress(total, question(), clock=self.clock, console=console)
+        self.progress = TrialProgress(total, question(), stops_below=stops_below, clock=self.clock, console=console)
 
     @property
     def text(self) -> str:
@@ -107,6 +107,34 @@ def test_the_display_shows_trials_cluster_joules_best_and_time_left(watched: Wat
     assert (
         "best so far: TinyLlama-1.1B on T4, batch 1, fp16, paper, 1.96 mg CO2e per 1,000 output tokens" in watched.text
     )
+
+
+def test_a_guided_sweep_shows_the_chance_left_instead_of_a_total_it_will_not_reach() -> None:
+    watched = Watched(stops_below=0.05)
+    with watched.progress as progress:
+        progress.show_status(status(stops_below=0.05))
+        for batch_size in (1, 2, 4):
+            watched.clock.now_s += 10
+            progress.show_status(status(stops_below=0.05))
+            progress.advance(tried(batch_size))
+        assert "chance that something better remains: not known yet, ends below 5 %" in watched.text
+        watched.clock.now_s += 10
+        watched.wiped()
+        progress.show_status(status(chance_left=0.317, stops_below=0.05))
+    assert "3 trials of at most 40, 3 running" in watched.text
+    assert "chance that something better remains: 32 %, ends below 5 %" in watched.text
+    assert " left" not in watched.text  # of the time: nobody knows
+    assert "━" not in watched.text
+    assert "/40" not in watched.text
+
+
+def test_a_guided_sweep_that_no_chance_stops_has_a_total() -> None:
+    watched = Watched(stops_below=0.0)
+    with watched.progress as progress:
+        progress.show_status(status(chance_left=0.5, stops_below=0.0))
+        watched.clock.now_s += 10
+        progress.advance(tried())
+    assert "1/40 trials" in watched.text
 
 
 def test_before_the_first_status_it_says_that_it_starts(watched: Watched) -> None:

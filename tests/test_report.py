@@ -167,7 +167,7 @@ def test_the_scenario_is_shown_whole(records: tuple[TrialRecord, ...]) -> None:
     shown = words(records, question())
     assert "QC, 31 g CO2e/kWh (lifecycle)" in shown
     assert "HotCarbon'24 paper, Table 2" in shown
-    for name in ("Lifetime 5 years", "PUE 1", "Utilisation 1", "Host 0 W and 0 kg", "Embodied preset paper"):
+    for name in ("Lifetime 5 years", "PUE 1", "Load utilisation 1", "Host 0 W and 0 kg", "Embodied preset paper"):
         assert name in shown
 
 

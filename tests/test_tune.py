@@ -97,6 +97,42 @@ def test_every_suggestion_is_in_a_journal_that_optuna_opens(swept: Path) -> None
     assert all(t.state == optuna.trial.TrialState.COMPLETE for t in study.trials)
 
 
+def test_the_default_job_is_exhaustive_and_says_so(swept: Path) -> None:
+    assert "Search: exhaustive, all 42 configurations tried." in (swept / "stdout").read_text()
+    how = saved(swept)["search"]
+    assert isinstance(how, dict)
+    assert (how["sampler"], how["trials"], how["of"], how["stopped_by"]) == ("exhaustive", 42, 42, "exhausted")
+    assert how["chance_left"] is None
+    assert how["guided_by"] is None
+
+
+def test_a_guided_job_finds_the_optimum_with_a_part_of_the_trials_and_says_what_it_left(tmp_path: Path) -> None:
+    process = run(*QUEBEC, "--sampler", "guided", "--chance-left", "0.01", "--out", "out", home=tmp_path)
+    assert process.returncode == 0, process.stderr
+    document = saved(tmp_path)
+    how = document["search"]
+    assert isinstance(how, dict)
+    assert (how["sampler"], how["stopped_by"], how["of"], how["stops_below"]) == ("guided", "chance", 42, 0.01)
+    assert 3 <= how["trials"] == len(read(tmp_path / "out")[0]) <= 21
+    assert how["chance_left"] < 0.01
+    assert document["regret"] == 0
+    assert "at most 42 to run, model-guided until a chance below 1 %" in process.stdout
+    assert f"Search: model-guided, {how['trials']} of 42 configurations tried" in process.stdout
+    assert "Not tried: " in process.stdout
+    assert "trials of at most" in process.stderr
+    assert "chance that something better remains" in process.stderr
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "out" / "study.journal")))
+    (summary,) = optuna.get_all_study_summaries(storage)
+    assert summary.n_trials == how["trials"]  # the dashboard sees each
+
+
+def test_another_sampler_takes_the_same_records_for_its_trials(home: Path) -> None:
+    process = run(*QUEBEC, "--sampler", "nsga2", "--out", "out", home=home)
+    assert process.returncode == 0, process.stderr
+    assert "42 known from before, 0 to run" in process.stdout
+    assert "Search: NSGA-II (Optuna), all 42 configurations tried." in process.stdout
+
+
 def test_another_region_prices_the_same_records_without_a_trial(home: Path) -> None:
     process = run("tune", "--objective", "carbon", "--region", "PACE", "--out", "out", home=home)
     assert process.returncode == 0, process.stderr
@@ -243,8 +279,12 @@ def test_a_journal_that_cannot_be_read_ends_with_4(home: Path) -> None:
         (("--region", "QC", "--bench", "roofline", "--address", "nowhere"), ("neither auto nor HOST:PORT",)),
         (
             ("--bench", "transformers", "--region", "QC", "--assume-power-w", "65", "--utilisation", "0.5"),
-            ("--utilisation 0.5 charges idle energy",),
+            ("leave --utilisation at 1",),
         ),
+        (("--region", "QC", "--sampler", "bayes"), ("--sampler", "'bayes' is not one of", "guided")),
+        (("--region", "QC", "--sampler", "exhaustive", "--trials", "5"), ("all 42 configurations", "allows 5")),
+        (("--region", "QC", "--chance-left", "1.5"), ("--chance-left", "a chance from 0 to 1")),
+        (("--region", "QC", "--trials", "0"), ("--trials",)),
         (("--region", "QC", "--out", "file"), ("file is a file",)),
         (("--region", "QC", "--out", "file/below"), ("cannot be written",)),
         (("--region", "QC", "--ot", "x"), ("No such option",)),
@@ -274,6 +314,8 @@ def test_bad_input_is_one_clear_line_exit_2_and_nothing_written(
         (b'region = "QC"\nprompts = 3', ("prompts is 3", "a text in quotes")),
         (b'region = "QC"\noutput-tokens = 150.7', ("output_tokens is 150.7", "a whole number")),
         (b'region = "QC"\nseed = true', ("seed is True",)),
+        (b'region = "QC"\nsampler = 3', ("sampler is 3", "a text in quotes")),
+        (b'region = "QC"\nsampler = "best"', ("--sampler", "'best'")),
         (b'region = "QC"\nbatch-sizes = [1]\nbatch_sizes = [2]', ("'batch_sizes' is set twice",)),
     ],
 )

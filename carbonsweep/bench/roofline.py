@@ -12,6 +12,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,10 @@ from carbonsweep.domain import (
 )
 from carbonsweep.errors import DoesNotFit, Unsupported
 from carbonsweep.facts.engines import engine
+
+Phases = Literal["both", "prefill", "decode"]
+"""Which phases a GPU runs: one that only prefills keeps no output, one that only decodes has no prefill activations."""
+BOTH: Final[Phases] = "both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +69,12 @@ def predict(configurations: Sequence[Configuration], workload: Workload) -> Pred
     return predict_points(listed(configurations), workload)
 
 
-def predict_points(points: Points, workload: Workload) -> Prediction:
-    """The same for configurations given as points, which may be millions."""
-    return _predict(gathered(points, workload))
+def predict_points(points: Points, workload: Workload, phases: Phases = BOTH) -> Prediction:
+    """The same for configurations given as points, which may be millions; on GPUs that run only `phases`.
+
+    Of one phase alone, memory is what that phase needs, and the other phase's time and power mean nothing.
+    """
+    return _predict(gathered(points, workload), phases)
 
 
 def predict_inputs(inputs: Inputs) -> Prediction:
@@ -76,9 +84,13 @@ def predict_inputs(inputs: Inputs) -> Prediction:
 
 @dataclass(frozen=True, slots=True)
 class RooflineBench:
-    """The device model behind the bench seam: one configuration, as a `Measurement` marked modelled."""
+    """The device model behind the bench seam: one configuration, as a `Measurement` marked modelled.
+
+    With `phases` it is that of GPUs that run one phase alone, and the other phase of what it finds means nothing.
+    """
 
     name: str = "roofline"
+    phases: Phases = BOTH
 
     def identity(self, configuration: Configuration) -> BenchIdentity:
         """The rows it computes from are part of it: a changed fact or parameter makes new records."""
@@ -100,7 +112,7 @@ class RooflineBench:
         """
         if configuration.gpu.casefold() == facts.CPU.casefold():
             raise Unsupported("the device model knows GPUs only; a CPU can be measured (--bench transformers)")
-        predicted = predict([configuration], workload)
+        predicted = predict_points(listed([configuration]), workload, self.phases)
         if not predicted.supported[0]:
             raise Unsupported(_why_unsupported(configuration, workload))
         if not predicted.fits[0]:
@@ -183,7 +195,7 @@ def _measurement(configuration: Configuration, workload: Workload, predicted: Pr
     )
 
 
-def _predict(x: Inputs) -> Prediction:
+def _predict(x: Inputs, phases: Phases = BOTH) -> Prediction:
     # Bytes on each GPU. Tensor parallelism shares out whole heads, so beyond one key-value head a GPU it repeats them.
     kv_bytes = x.kv_values_per_token * x.bytes_per_value / np.minimum(x.count, x.kv_heads)
     stored_parameters = x.block_parameters * x.weight_bytes_factor + x.head_parameters
@@ -199,11 +211,10 @@ def _predict(x: Inputs) -> Prediction:
         + x.attention_flop_factor * x.layers * x.attention_width * rows * x.padded_prompt
     )
     prefill_gpu_s = gpu_s(x, prefill_flop, streamed_weight_bytes + rows * kv_bytes, rows)
-    needed_bytes = _needed_bytes(x, kv_bytes)
+    needed_bytes, prefill_bytes = _needed_bytes(x, kv_bytes, phases)
     available_bytes = x.memory * x.memory_share
-    output_bytes = x.batch * x.output_tokens * kv_bytes
-    prefill_spill_s = spilled_s(x, needed_bytes - output_bytes - available_bytes)
-    prefill_s = smooth_maximum(host_s(x), prefill_gpu_s) + prefill_spill_s + all_reduce_s(x, rows)
+    spill_s = spilled_s(x, prefill_bytes - available_bytes)
+    prefill_s = smooth_maximum(host_s(x), prefill_gpu_s) + spill_s + all_reduce_s(x, rows)
 
     # Decode: one row per sequence and step, attending to its whole padded context.
     decode_flop = (
@@ -250,10 +261,17 @@ def _supported(x: Inputs) -> NDArray[np.bool_]:
     return has_dtype & within_context & np.equal(x.heads % x.count, 0)
 
 
-def _needed_bytes(x: Inputs, kv_bytes: Array) -> Array:
-    """Bytes per GPU: weights, the full context's KV cache, prefill activations, and the engine's reserve."""
+def _needed_bytes(x: Inputs, kv_bytes: Array, phases: Phases) -> tuple[Array, Array]:
+    """Bytes per GPU for `phases`, and for prefill alone: weights, the engine's reserve, KV cache, prefill activations.
+
+    The cache is that of the full context, of prefill alone that of the prompts; decode alone has no such activations.
+    """
     stored_parameters = x.parameters - x.block_parameters * (1 - x.weight_bytes_factor)
     weights = stored_parameters * x.bytes_per_value / x.count
     cache = x.batch * (x.padded_prompt + x.output_tokens) * kv_bytes
     activations = x.batch * x.padded_prompt * x.hidden * x.activation_bytes
-    return weights + cache + activations + x.memory_reserve
+    needed = weights + cache + activations + x.memory_reserve
+    prefill = needed - x.batch * x.output_tokens * kv_bytes
+    if phases == BOTH:
+        return needed, prefill
+    return prefill if phases == "prefill" else needed - activations, prefill

@@ -8,9 +8,10 @@ Total grams of a functional unit (HotCarbon'24, Equation 4, with this project's 
     E = sum over device kinds d of D_d x (kg_d x share_d + host_kg) x 1000       gram-seconds
     D_d = sum over phases on d of occupied seconds x devices / (utilisation x units)     device-seconds of life
 
-g is the intensity in g/kWh, L the lifetime in seconds, kg_d what making one device of kind d takes, share_d what its
-second life still carries. W and D depend on neither g, L nor kg. So (1) is a straight line in g, in 1/L and in each
-kg_d, and two lines a1 + b1 x and a2 + b2 x cross at most once, at
+Utilisation is that of the devices under the scenario (`carbon.load`). g is the intensity in g/kWh, L the lifetime in
+seconds, kg_d what making one device of kind d takes, share_d what its second life still carries. W and D depend on
+neither g, L nor kg. So (1) is a straight line in g, in 1/L and in each kg_d, and two lines a1 + b1 x and a2 + b2 x
+cross at most once, at
 
     x = (a2 - a1) / (b1 - b2)                                                                      (2)
 
@@ -28,6 +29,7 @@ from typing import Final, Literal
 
 from carbonsweep.carbon.footprint import footprint, functional_units
 from carbonsweep.carbon.intensity import given_intensity
+from carbonsweep.carbon.load import load_of
 from carbonsweep.carbon.write_off import charged_kg, share_left
 from carbonsweep.domain import Measurement, Scenario
 from carbonsweep.errors import BadInput
@@ -101,10 +103,10 @@ def needs(measurement: Measurement, scenario: Scenario) -> Needs:
     of every other price.
     """
     at_one = footprint(measurement, dataclasses.replace(scenario, intensity=given_intensity(1.0)))
-    units = functional_units(measurement, scenario.functional_unit)
+    units, loaded = functional_units(measurement, scenario.functional_unit), load_of(measurement, scenario)
     life_s: dict[str, float] = {}
-    for phase in (measurement.prefill, measurement.decode):
-        taken_s = phase.occupied_s * phase.gpu_count / (scenario.utilisation * units)
+    for phase, utilisation in ((measurement.prefill, loaded.prefill), (measurement.decode, loaded.decode)):
+        taken_s = phase.occupied_s * phase.gpu_count / (utilisation * units)
         life_s[phase.gpu] = life_s.get(phase.gpu, 0.0) + taken_s
     return Needs(kwh=at_one.operational_g, life_s=life_s)
 

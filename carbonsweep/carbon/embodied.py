@@ -173,7 +173,7 @@ def embodied_range(device: str) -> tuple[float, float]:
 
 
 def amortised_g(
-    embodied_kg: Quantity | float, occupied_s: Quantity, lifetime_s: float, utilisation: float = 1.0
+    embodied_kg: Quantity | float, occupied_s: Quantity, lifetime_s: float, utilisation: Quantity | float = 1.0
 ) -> Quantity:
     """Grams of the device's making that fall on `occupied_s` seconds of work. Elementwise.
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from carbonsweep import facts
 from carbonsweep.carbon.embodied import amortised_g, embodied_carbon, embodied_range
+from carbonsweep.carbon.load import idle_w_of_phases, load_of
 from carbonsweep.carbon.operational import Quantity, idle_energy_j, operational_g
 from carbonsweep.carbon.write_off import share_left
-from carbonsweep.domain import Energy, Footprint, FunctionalUnit, Measurement, PhaseMeasurement, Scenario
+from carbonsweep.domain import Energy, Footprint, FunctionalUnit, Measurement, Scenario
 from carbonsweep.errors import BadInput, EnergyUnknown
 from carbonsweep.units import TOKENS_PER_KILO
 
@@ -22,8 +22,8 @@ from carbonsweep.units import TOKENS_PER_KILO
 def footprint(measurement: Measurement, scenario: Scenario) -> Footprint:
     """Grams per functional unit of `scenario`.
 
-    Raises EnergyUnknown where a phase has no joules and the scenario assumes no power, or utilisation is below 1 and
-    the idle power is unknown; BadInput where no carbon intensity is set.
+    Raises EnergyUnknown where a phase has no joules and the scenario assumes no power, or devices wait (`load`) and
+    their idle power is unknown; BadInput where no carbon intensity is set.
     """
     return _summed(
         tuple(_parts(measurement, scenario)),
@@ -72,8 +72,30 @@ def batch_units(unit: FunctionalUnit, *, batch: Quantity, output_tokens: Quantit
 
 
 def batch_energy_j(measurement: Measurement, scenario: Scenario) -> float:
-    """Joules of one batch over all its devices, assumed where the scenario assumes them. Raises EnergyUnknown."""
-    return sum(part.joules for part in _parts(measurement, scenario))
+    """Joules of one batch over all its devices, idle ones included where they wait; the host's are no part of it.
+
+    Assumed where the scenario assumes them. Raises EnergyUnknown as `footprint`.
+    """
+    return sum(
+        served_energy_j(energy_j=part.joules, busy_s=part.busy_s, idle_w=part.idle_w, utilisation=part.utilisation)
+        for part in _parts(measurement, scenario)
+    )
+
+
+def served_energy_j(
+    *, energy_j: Quantity, busy_s: Quantity, idle_w: Quantity | float | None, utilisation: Quantity | float
+) -> Quantity:
+    """Joules of a batch and of the wait that falls on it; `energy_j` and `idle_w` over all devices. Elementwise.
+
+    Raises EnergyUnknown where they wait (utilisation below 1) and `idle_w` is None.
+    """
+    if isinstance(utilisation, float | int) and utilisation == 1:
+        return energy_j
+    if idle_w is None:
+        raise EnergyUnknown(
+            f"utilisation {utilisation:.3g} charges idle energy, and the idle power of this device is unknown"
+        )
+    return energy_j + idle_energy_j(idle_w, busy_s, utilisation)
 
 
 def batch_operational_g(
@@ -82,39 +104,45 @@ def batch_operational_g(
     busy_s: Quantity,
     idle_w: Quantity | float | None,
     gpu_count: Quantity | float,
+    utilisation: Quantity | float,
     scenario: Scenario,
 ) -> Quantity:
     """Grams of running a batch: its devices' joules, their idle joules where u < 1, and the host's. Elementwise.
 
-    `energy_j` and `idle_w` are over all devices; the host share is per device and runs busy or not, hence busy / u.
-    Raises EnergyUnknown where u < 1 and `idle_w` is None, BadInput where the scenario names no carbon intensity.
+    `utilisation` is u of the devices under this scenario (`carbon.load`), `energy_j` and `idle_w` are over all of them;
+    the host share is per device and runs busy or not, hence busy / u. Raises EnergyUnknown as `served_energy_j`,
+    BadInput where the scenario names no carbon intensity.
     """
     if scenario.intensity is None:
         raise BadInput("grams need a carbon intensity: name a --region, or give --carbon-intensity-g-per-kwh")
-    u = scenario.utilisation
-    host_j = busy_s * gpu_count * (scenario.host_power_w / u)
-    total_j = energy_j + host_j
-    if u < 1:
-        if idle_w is None:
-            raise EnergyUnknown(f"utilisation {u:g} charges idle energy, and the idle power of this device is unknown")
-        total_j = total_j + idle_energy_j(idle_w, busy_s, u)
-    return operational_g(total_j, scenario.intensity.g_per_kwh, scenario.pue)
+    served_j = served_energy_j(energy_j=energy_j, busy_s=busy_s, idle_w=idle_w, utilisation=utilisation)
+    host_j = busy_s * gpu_count * (scenario.host_power_w / utilisation)
+    return operational_g(served_j + host_j, scenario.intensity.g_per_kwh, scenario.pue)
 
 
 def batch_embodied_g(
-    *, embodied_kg: Quantity | float, busy_s: Quantity, gpu_count: Quantity | float, scenario: Scenario
+    *,
+    embodied_kg: Quantity | float,
+    busy_s: Quantity,
+    gpu_count: Quantity | float,
+    utilisation: Quantity | float,
+    scenario: Scenario,
 ) -> Quantity:
     """Grams of making the devices, by the time a batch occupies them. Elementwise.
 
-    `embodied_kg` is what is charged for one device: in a second life, its share left (`write_off.charged_kg`).
+    `embodied_kg` is what is charged for one device: in a second life, its share left (`write_off.charged_kg`);
+    `utilisation` is as in `batch_operational_g`.
     """
     device_kg = embodied_kg + scenario.host_embodied_kg
-    return amortised_g(device_kg, busy_s * gpu_count, scenario.lifetime_s, scenario.utilisation)
+    return amortised_g(device_kg, busy_s * gpu_count, scenario.lifetime_s, utilisation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What costs energy in a batch: a phase, or the hand-over, which occupies nothing beyond the phases."""
+    """What costs energy in a batch: a phase, or the hand-over, which occupies nothing beyond the phases.
+
+    `utilisation` is that of its devices.
+    """
 
     low_j: float
     joules: float
@@ -123,21 +151,24 @@ class _Part:
     busy_s: float
     idle_w: float | None
     gpu_count: int
+    utilisation: float
 
 
 def _parts(measurement: Measurement, scenario: Scenario) -> Iterator[_Part]:
-    phases = (measurement.prefill, measurement.decode)
-    for phase, idle_w in zip(phases, idle_w_of_phases(measurement, scenario), strict=True):
+    phases, loaded = (measurement.prefill, measurement.decode), load_of(measurement, scenario)
+    idle = idle_w_of_phases(measurement, scenario)
+    for phase, idle_w, utilisation in zip(phases, idle, (loaded.prefill, loaded.decode), strict=True):
         yield _part(
             phase.energy,
             scenario,
-            duration_s=phase.duration_s,
+            duration_s=phase.occupied_s,
             powered=phase.gpu_count,
             busy_s=phase.occupied_s,
             idle_w=idle_w,
             gpu_count=phase.gpu_count,
+            utilisation=utilisation,
         )
-    if measurement.transfer is not None:
+    if measurement.transfer is not None and not measurement.transfer.is_free:
         yield _part(
             measurement.transfer.energy,
             scenario,
@@ -146,6 +177,7 @@ def _parts(measurement: Measurement, scenario: Scenario) -> Iterator[_Part]:
             busy_s=0.0,
             idle_w=0.0,
             gpu_count=0,
+            utilisation=1.0,
         )
 
 
@@ -182,6 +214,7 @@ def _part(
     busy_s: float,
     idle_w: float | None,
     gpu_count: int,
+    utilisation: float,
 ) -> _Part:
     """With assumed joules, if the meter's are missing and the scenario assumes a power for `powered` devices."""
     if energy is not None:
@@ -201,6 +234,7 @@ def _part(
         busy_s=busy_s,
         idle_w=idle_w,
         gpu_count=gpu_count,
+        utilisation=utilisation,
     )
 
 
@@ -208,7 +242,12 @@ def _operational_g(part: _Part, scenario: Scenario) -> tuple[float, float, float
     """Low, value and high grams; idle and host energy have no interval of their own."""
     low_g, value_g, high_g = (
         batch_operational_g(
-            energy_j=joules, busy_s=part.busy_s, idle_w=part.idle_w, gpu_count=part.gpu_count, scenario=scenario
+            energy_j=joules,
+            busy_s=part.busy_s,
+            idle_w=part.idle_w,
+            gpu_count=part.gpu_count,
+            utilisation=part.utilisation,
+            scenario=scenario,
         )
         for joules in (part.low_j, part.joules, part.high_j)
     )
@@ -217,37 +256,18 @@ def _operational_g(part: _Part, scenario: Scenario) -> tuple[float, float, float
 
 def _embodied_g(measurement: Measurement, scenario: Scenario) -> Iterator[tuple[float, float, float]]:
     """Low, value and high grams of each phase; the range is over every preset that knows its device."""
-    for phase in (measurement.prefill, measurement.decode):
+    loaded = load_of(measurement, scenario)
+    for phase, utilisation in ((measurement.prefill, loaded.prefill), (measurement.decode, loaded.decode)):
         low_kg, high_kg = embodied_range(phase.gpu)
         share = share_left(phase.gpu, scenario)
         low_g, value_g, high_g = (
             batch_embodied_g(
-                embodied_kg=kg * share, busy_s=phase.occupied_s, gpu_count=phase.gpu_count, scenario=scenario
+                embodied_kg=kg * share,
+                busy_s=phase.occupied_s,
+                gpu_count=phase.gpu_count,
+                utilisation=utilisation,
+                scenario=scenario,
             )
             for kg in (low_kg, embodied_carbon(phase.gpu, scenario.embodied).kg, high_kg)
         )
         yield low_g, value_g, high_g
-
-
-def idle_w_of_phases(measurement: Measurement, scenario: Scenario) -> tuple[float | None, float | None]:
-    """Idle watts of the devices each phase occupied.
-
-    One set of devices runs both phases, and each then counts all of `idle_w`. In a split, where there is a hand-over,
-    `idle_w` is over both sets, and falls to them in proportion to their kinds' idle power.
-    """
-    phases = (measurement.prefill, measurement.decode)
-    if measurement.idle_w is None or scenario.utilisation == 1 or not _is_split(measurement):
-        return measurement.idle_w, measurement.idle_w
-    weights = [_fact_idle_w(phase) for phase in phases]
-    prefill_w, decode_w = (measurement.idle_w * weight / sum(weights) for weight in weights)
-    return prefill_w, decode_w
-
-
-def _is_split(measurement: Measurement) -> bool:
-    return measurement.transfer is not None or measurement.prefill.gpu != measurement.decode.gpu
-
-
-def _fact_idle_w(phase: PhaseMeasurement) -> float:
-    if phase.gpu == facts.CPU:
-        raise BadInput("a split placement with the CPU has no idle power to charge at a utilisation below 1")
-    return facts.gpu(phase.gpu).idle_w * phase.gpu_count

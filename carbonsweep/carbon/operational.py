@@ -21,7 +21,7 @@ def operational_g(energy_j: Quantity, intensity_g_per_kwh: Quantity | float, pue
     return energy_j / J_PER_KWH * pue * intensity_g_per_kwh
 
 
-def idle_energy_j(idle_w: Quantity | float, busy_s: Quantity, utilisation: float) -> Quantity:
+def idle_energy_j(idle_w: Quantity | float, busy_s: Quantity, utilisation: Quantity | float) -> Quantity:
     """Joules a device draws while it waits, per `busy_s` seconds of work: P_idle x busy x (1 - u) / u.
 
     A device that works the share u of its life waits (1 - u) / u seconds for each second of work; at u = 1 it never

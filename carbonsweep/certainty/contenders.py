@@ -13,7 +13,7 @@ from carbonsweep.bench.drawn import Lengths
 from carbonsweep.bench.points import Indices, Points, listed
 from carbonsweep.bench.roofline import Prediction
 from carbonsweep.bench.roofline_inputs import Array
-from carbonsweep.carbon.footprint import idle_w_of_phases
+from carbonsweep.carbon.load import idle_w_of_phases, is_split
 from carbonsweep.domain import Configuration, Energy, Measurement, PhaseMeasurement, Scenario
 
 MOST: Final = 2000
@@ -56,6 +56,7 @@ class Contenders:
     prompt_tokens: Array  # real ones of the whole batch
     modelled: NDArray[np.bool_]
     rehearsed: NDArray[np.bool_]
+    split: NDArray[np.bool_]  # each phase has devices of its own
     of: int  # configurations these were picked from
 
     def __len__(self) -> int:
@@ -105,6 +106,7 @@ def of_measurements(
         prompt_tokens=np.array([m.prefill.tokens for m in measurements]),
         modelled=np.array([m.basis == "modelled" for m in measurements]),
         rehearsed=np.array([m.basis == "rehearsed" for m in measurements]),
+        split=np.array([is_split(m) for m in measurements]),
         of=len(measurements),
     )
 
@@ -146,6 +148,7 @@ def of_points(points: Points, predicted: Prediction, output_tokens: int | Array)
         prompt_tokens=predicted.real_prompt_tokens,
         modelled=np.ones(len(points), dtype=bool),
         rehearsed=np.zeros(len(points), dtype=bool),
+        split=np.zeros(len(points), dtype=bool),
         of=len(points),
     )
 
@@ -186,7 +189,7 @@ def _found(
     phase: PhaseMeasurement, idle_w: float | None, gpus: tuple[str, ...], scenario: Scenario
 ) -> dict[str, float]:
     energy = phase.energy
-    joules = _joules(energy, phase.duration_s * phase.gpu_count, scenario)
+    joules = _joules(energy, phase.occupied_s * phase.gpu_count, scenario)
     return {
         "duration_s": phase.duration_s,
         "duration_low_s": phase.duration_low_s,
@@ -203,7 +206,7 @@ def _found(
 
 def _exposed_j(measurement: Measurement, scenario: Scenario) -> float:
     handover = measurement.transfer
-    if handover is None:
+    if handover is None or handover.is_free:
         return 0.0
     powered = measurement.prefill.gpu_count + measurement.decode.gpu_count
     return _joules(handover.energy, handover.exposed_s * powered, scenario)

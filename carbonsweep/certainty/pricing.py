@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep.bench.roofline_inputs import Array
-from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, batch_units
+from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, batch_units, served_energy_j
+from carbonsweep.carbon.load import Load, load
 from carbonsweep.certainty.contenders import Contenders, Phase
 from carbonsweep.domain import Scenario, Slo
 from carbonsweep.search.objectives import Objective
@@ -46,7 +47,7 @@ def value(contenders: Contenders, found: Found, objective: Objective, scenario: 
                 raise ValueError("carbon needs the kilograms of every kind of device")
             return total_g(contenders, found, scenario, kg)
         case "energy":
-            return (found.prefill_j + found.decode_j + contenders.exposed_j) / _units(contenders, scenario)
+            return _energy_j(contenders, found, scenario) / _units(contenders, scenario)
         case "latency":
             return latency_s
         case "ttft":
@@ -54,17 +55,25 @@ def value(contenders: Contenders, found: Found, objective: Objective, scenario: 
         case "tpot":
             return (found.decode_s + contenders.exposed_s) / (contenders.lengths.output_tokens - 1)
         case "throughput":
-            return output_tokens / latency_s
+            # In a split the slower phase sets the pace.
+            slower_s = np.maximum(*_devices_s(contenders, found))
+            return output_tokens / np.where(contenders.split, slower_s, latency_s)
     raise ValueError(f"objective {objective.name} has no array form")
 
 
 def total_g(contenders: Contenders, found: Found, scenario: Scenario, kg: Array) -> Array:
     """Grams per functional unit: HotCarbon'24, Equation 4, summed over the phases."""
     handed_over_g = batch_operational_g(
-        energy_j=contenders.exposed_j, busy_s=np.zeros(len(contenders)), idle_w=0.0, gpu_count=0.0, scenario=scenario
+        energy_j=contenders.exposed_j,
+        busy_s=np.zeros(len(contenders)),
+        idle_w=0.0,
+        gpu_count=0.0,
+        utilisation=1.0,
+        scenario=scenario,
     )
-    prefill_g = _phase_g(contenders.prefill, found.prefill_s, found.prefill_j, scenario, kg)
-    decode_g = _phase_g(contenders.decode, found.decode_s, found.decode_j, scenario, kg)
+    loaded = _load(contenders, found, scenario)
+    prefill_g = _phase_g(contenders.prefill, found.prefill_s, found.prefill_j, loaded.prefill, scenario, kg)
+    decode_g = _phase_g(contenders.decode, found.decode_s, found.decode_j, loaded.decode, scenario, kg)
     return (prefill_g + decode_g + handed_over_g) / _units(contenders, scenario)
 
 
@@ -81,13 +90,52 @@ def within_limits(contenders: Contenders, found: Found, slo: Slo) -> NDArray[np.
     return met
 
 
-def _phase_g(phase: Phase, duration_s: Array, energy_j: Array, scenario: Scenario, kg: Array) -> Array:
+def _load(contenders: Contenders, found: Found, scenario: Scenario) -> Load[Array]:
+    """How busy the devices are in each draw, (draws, contenders): a slower draw takes more replicas."""
+    prefill_s, decode_s = _devices_s(contenders, found)
+    return load(prefill_devices_s=prefill_s, decode_devices_s=decode_s, batch=contenders.batch, scenario=scenario)
+
+
+def _devices_s(contenders: Contenders, found: Found) -> tuple[Array, Array]:
+    """Seconds the devices of each phase are busy with a batch: with both phases, unless each has devices of its own."""
+    prefill_s = found.prefill_s * contenders.prefill.occupied
+    decode_s = found.decode_s * contenders.decode.occupied
+    both_s = prefill_s + decode_s
+    return np.where(contenders.split, prefill_s, both_s), np.where(contenders.split, decode_s, both_s)
+
+
+def _energy_j(contenders: Contenders, found: Found, scenario: Scenario) -> Array:
+    loaded = _load(contenders, found, scenario)
+    prefill_j, decode_j = (
+        served_energy_j(
+            energy_j=joules, busy_s=duration_s * phase.occupied, idle_w=phase.idle_w, utilisation=utilisation
+        )
+        for joules, duration_s, phase, utilisation in (
+            (found.prefill_j, found.prefill_s, contenders.prefill, loaded.prefill),
+            (found.decode_j, found.decode_s, contenders.decode, loaded.decode),
+        )
+    )
+    return prefill_j + decode_j + contenders.exposed_j
+
+
+def _phase_g(
+    phase: Phase, duration_s: Array, energy_j: Array, utilisation: Array | float, scenario: Scenario, kg: Array
+) -> Array:
     busy_s = duration_s * phase.occupied
     operational_g = batch_operational_g(
-        energy_j=energy_j, busy_s=busy_s, idle_w=phase.idle_w, gpu_count=phase.gpu_count, scenario=scenario
+        energy_j=energy_j,
+        busy_s=busy_s,
+        idle_w=phase.idle_w,
+        gpu_count=phase.gpu_count,
+        utilisation=utilisation,
+        scenario=scenario,
     )
     embodied_g = batch_embodied_g(
-        embodied_kg=kg[:, phase.gpu_index], busy_s=busy_s, gpu_count=phase.gpu_count, scenario=scenario
+        embodied_kg=kg[:, phase.gpu_index],
+        busy_s=busy_s,
+        gpu_count=phase.gpu_count,
+        utilisation=utilisation,
+        scenario=scenario,
     )
     return operational_g + embodied_g
 

@@ -54,8 +54,12 @@ def priced_g(cells: Cells, scenario: Scenario, phase: Phase = "both") -> tuple[A
     """The same in any scenario that counts neither idling nor a host."""
     energy_j = {"prefill": cells.prefill_j, "decode": cells.decode_j, "both": cells.energy_j}[phase]
     busy_s = {"prefill": cells.prefill_s, "decode": cells.decode_s, "both": cells.latency_s}[phase]
-    operational = batch_operational_g(energy_j=energy_j, busy_s=busy_s, idle_w=None, gpu_count=1.0, scenario=scenario)
-    embodied = batch_embodied_g(embodied_kg=_embodied_kg(), busy_s=busy_s, gpu_count=1.0, scenario=scenario)
+    operational = batch_operational_g(
+        energy_j=energy_j, busy_s=busy_s, idle_w=None, gpu_count=1.0, utilisation=1.0, scenario=scenario
+    )
+    embodied = batch_embodied_g(
+        embodied_kg=_embodied_kg(), busy_s=busy_s, gpu_count=1.0, utilisation=1.0, scenario=scenario
+    )
     return operational, embodied
 
 

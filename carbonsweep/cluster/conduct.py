@@ -283,6 +283,8 @@ class Conduct:
             lost=len(self._lost),
             total=self.finished + self.search.remaining + self.search.unfinished + len(self._lost),
             longest=None if longest is None else (longest.configuration, longest.host, self.clock() - longest.since_s),
+            chance_left=self.search.chance_left,
+            stops_below=self.search.stops_below,
         )
 
 

@@ -13,7 +13,9 @@ class SweepStatus:
     """The cluster and the trials now; `longest` is the trial that has run longest: what, where, for how many seconds.
 
     `gpus` counts those that trials of this sweep can have; `lost` the trials that ended without a result so far,
-    `starting` the workers that do not answer yet, `total` the trials to be run, done ones included.
+    `starting` the workers that do not answer yet, `total` the trials to be run, done ones included: of a guided search
+    at most, because that stops when the chance that something better remains, `chance_left` (None: not known yet), is
+    below `stops_below`.
     """
 
     nodes: int
@@ -24,6 +26,8 @@ class SweepStatus:
     lost: int
     total: int
     longest: tuple[Configuration, str, float] | None = None
+    chance_left: float | None = None
+    stops_below: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Facts: GPUs, language models, processes, memories, grids and published footprints, each with its source.
+"""Facts: GPUs, language models, processes, memories, grids, links and published footprints, each with its source.
 
 Look a row up by name (case does not matter), or get UnknownFact with the closest names. Tables load once, when first
 asked for; a row without a source does not load (FactError).
@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from carbonsweep.errors import UnknownFact
 from carbonsweep.facts.frozen import FrozenMapping
 from carbonsweep.facts.loading import FactError, rows_of_file
-from carbonsweep.facts.rows import Gpu, Grid, LanguageModel, Memory, Process, PublishedFootprint
+from carbonsweep.facts.rows import Gpu, Grid, LanguageModel, Link, Memory, Process, PublishedFootprint, QualityScore
 
 __all__ = [
     "CPU",
@@ -23,9 +23,11 @@ __all__ = [
     "Gpu",
     "Grid",
     "LanguageModel",
+    "Link",
     "Memory",
     "Process",
     "PublishedFootprint",
+    "QualityScore",
     "device_key",
     "gpu",
     "gpu_of_product",
@@ -34,11 +36,14 @@ __all__ = [
     "grids",
     "language_model",
     "language_models",
+    "link",
+    "links",
     "memories",
     "memory",
     "process",
     "processes",
     "published_footprints",
+    "quality_scores",
 ]
 
 CPU: Final = "CPU"
@@ -79,9 +84,21 @@ def grids() -> Mapping[str, Grid]:
 
 
 @functools.cache
+def links() -> Mapping[str, Link]:
+    """All kinds of link a KV cache can be handed over, by key."""
+    return rows_of_file(_FOLDER / "links.toml", Link)
+
+
+@functools.cache
 def published_footprints() -> Mapping[str, PublishedFootprint]:
     """All published embodied footprints, by "preset-device"."""
     return rows_of_file(_FOLDER / "footprints.toml", PublishedFootprint)
+
+
+@functools.cache
+def quality_scores() -> Mapping[str, QualityScore]:
+    """All published quality scores, by "model benchmark"."""
+    return rows_of_file(_FOLDER / "quality.toml", QualityScore)
 
 
 def gpu(name: str) -> Gpu:
@@ -107,6 +124,11 @@ def process(name: str) -> Process:
 def memory(name: str) -> Memory:
     """The memory technology called `name`; raises UnknownFact."""
     return _named("memory", name, memories())
+
+
+def link(name: str) -> Link:
+    """The kind of link called `name`; raises UnknownFact."""
+    return _named("link", name, links())
 
 
 def grid(name: str) -> Grid:

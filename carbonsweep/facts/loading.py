@@ -13,9 +13,9 @@ import msgspec
 
 from carbonsweep.errors import CarbonsweepError
 from carbonsweep.facts.frozen import FrozenMapping
-from carbonsweep.facts.rows import Gpu, Grid, LanguageModel, Memory, Process, PublishedFootprint
+from carbonsweep.facts.rows import Gpu, Grid, LanguageModel, Link, Memory, Process, PublishedFootprint, QualityScore
 
-Row = TypeVar("Row", Gpu, LanguageModel, Process, Memory, Grid, PublishedFootprint)
+Row = TypeVar("Row", Gpu, LanguageModel, Process, Memory, Grid, Link, PublishedFootprint, QualityScore)
 
 
 class FactError(CarbonsweepError):

@@ -142,3 +142,59 @@ class PublishedFootprint:
     boundary: str
     source: Mapping[str, str]
     estimated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityScore:
+    """What somebody published for a model on a benchmark: percent of right answers, above 0 and at most 100.
+
+    `protocol` says how it was asked ("5-shot"), `harness` with which code, `checkpoint` of which weights.
+    """
+
+    key: str
+    model: str
+    benchmark: str
+    score_percent: float
+    protocol: str
+    harness: str
+    checkpoint: str
+    date: str
+    source: Mapping[str, str]
+    estimated: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.score_percent > 100 or self.key != f"{self.model} {self.benchmark}":
+            raise ValueError(f"{self.key}: a score is at most 100 %, and its key is its model and benchmark")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A kind of link a KV cache can be handed over, from one replica's GPU to another's.
+
+    `bandwidth_bytes_per_s` is one direction, `efficiency` the share of it that large copies reach; `latency_s` passes
+    before the first byte arrives. `overlap_share` of the copy can hide behind the prefill. `energy_j_per_byte` is that
+    of both ends together. `gpus` are the kinds that have it, each joined to its own kind only; None: it joins any two.
+    """
+
+    key: str
+    name: str
+    bandwidth_bytes_per_s: float
+    efficiency: float
+    latency_s: float
+    overlap_share: float
+    energy_j_per_byte: float
+    energy_low_j_per_byte: float
+    energy_high_j_per_byte: float
+    source: Mapping[str, str]
+    gpus: tuple[str, ...] | None = None
+    estimated: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (0 < self.efficiency <= 1 and 0 <= self.overlap_share <= 1):
+            raise ValueError(f"{self.key}: efficiency and overlap_share are shares, at most 1")
+        if not self.energy_low_j_per_byte <= self.energy_j_per_byte <= self.energy_high_j_per_byte:
+            raise ValueError(f"{self.key}: the range of energy_j_per_byte does not hold it")
+
+    def joins(self, prefill_gpu: str, decode_gpu: str) -> bool:
+        """Whether it can join these two GPU kinds."""
+        return self.gpus is None or (prefill_gpu == decode_gpu and prefill_gpu in self.gpus)

@@ -107,7 +107,11 @@ def objective_value(objective: Objective, measurement: Measurement, scenario: Sc
         case "energy":
             joules = batch_energy_j(measurement)
             units = functional_units(measurement, scenario.functional_unit)
-            return Estimate(value=value, low=value, high=value) if joules is None else joules.times(1 / units)
+            if joules is None:
+                return Estimate(value=value, low=value, high=value)
+            idle_j = value * units - joules.value  # what waiting adds has no interval of its own
+            ends = {name: getattr(joules, name) + idle_j for name in ("value", "low", "high")}
+            return Estimate(**ends).times(1 / units)
         case "ttft":
             return duration_s(measurement.prefill)
         case "tpot":
@@ -118,5 +122,6 @@ def objective_value(objective: Objective, measurement: Measurement, scenario: Sc
         case "latency":
             return prompt_latency_s(measurement)
         case "throughput":
-            return prompt_latency_s(measurement).inverse(measurement.batch_size * measurement.output_tokens)
+            colocated = prompt_latency_s(measurement).inverse(measurement.batch_size * measurement.output_tokens)
+            return colocated.times(value / colocated.value)  # in a split the slower phase sets the pace
     raise ValueError(f"objective {objective.name} has no interval here")

@@ -7,6 +7,7 @@ from typing import Final
 
 from carbonsweep import facts
 from carbonsweep.bench.basis import basis_words
+from carbonsweep.carbon.load import load_words, waits
 from carbonsweep.domain import Basis, Measurement, Scenario, TrialRecord
 from carbonsweep.figures.cells import by_size
 from carbonsweep.figures.estimates import Estimate, duration_s, phase_energy_per_token_j
@@ -51,7 +52,7 @@ def pricing(scenarios: Sequence[Scenario], lifetimes_years: Sequence[float] = ()
     scenario = scenarios[0]
     grids = "; ".join(grid_name(each) for each in scenarios)
     extra = "" if scenario.pue == 1 else f", PUE {scenario.pue:g}"
-    extra += "" if scenario.utilisation == 1 else f", utilisation {scenario.utilisation:g}"
+    extra += f", {load_words(scenario)}" if waits(scenario) else ""
     years = f"{', '.join(f'{each:g}' for each in lifetimes_years or (scenario.lifetime_s / S_PER_YEAR,))} years"
     return f"Priced: {grids}; embodied preset {scenario.embodied} over {years}{extra}."
 

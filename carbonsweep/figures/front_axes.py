@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from carbonsweep.answer import Answer, Candidate
 from carbonsweep.figures.estimates import Estimate, objective_value
 from carbonsweep.figures.page import drawn, mass_unit
-from carbonsweep.search.objectives import UNITS, Objective
+from carbonsweep.search.objectives import Objective
 
 DECADE: Final = 10.0
 """An axis whose values span more than this is logarithmic."""
@@ -28,11 +28,10 @@ class Scale:
 
     @classmethod
     def of(cls, objective: Objective, answer: Answer) -> Scale:
-        per = UNITS[answer.question.scenario.functional_unit]
-        unit, factor = objective.unit.replace("/functional unit", f" per {per}"), 1.0
+        unit, factor = objective.unit_under(answer.question.scenario), 1.0
         if objective.unit.startswith("g/"):
             mass, factor = mass_unit(objective.value(c.measurement, answer.question.scenario) for c in drawn(answer))
-            unit = f"{mass} CO2e per {per}"
+            unit = f"{mass} {unit.removeprefix('g ')}"
         better = "more is better" if objective.sign < 0 else "less is better"
         return cls(objective, f"{objective.label}, {unit} ({better})", factor)
 

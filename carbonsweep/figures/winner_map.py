@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from carbonsweep.carbon.load import load_words
 from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.domain import Scenario
 from carbonsweep.figures.foundation import foundation
@@ -211,7 +212,7 @@ def _texts(field: Field) -> tuple[str, str, str]:
     limits = ", ".join(f"{LIMIT_NAMES[name]} at most {limit:g} s" for name, limit in field.slo.limits().items())
     small = [
         foundation(field.records),
-        f"Priced with PUE {priced.pue:g}, utilisation {priced.utilisation:g},",
+        f"Priced with PUE {priced.pue:g}, {load_words(priced)},",
         f"host {priced.host_power_w:g} W and {priced.host_embodied_kg:g} kg a device.",
         f"Second life: {second_life_words(priced)}.",
         "Lowest and highest figures are taken for all GPUs at once; all GPUs live equally long.",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonsweep.carbon.footprint import batch_energy_j, footprint, functional_units
+from carbonsweep.carbon.load import waits
 from carbonsweep.domain import BenchIdentity, FunctionalUnit, Measurement, Scenario, Slo, TrialRecord
 from carbonsweep.errors import BadInput, EnergyUnknown, UnknownFact
 from carbonsweep.search.space import Space
@@ -28,6 +29,7 @@ LIMIT_NAMES: Final = {"ttft_s": "TTFT", "tpot_s": "TPOT", "prompt_latency_s": "p
 class Objective:
     """One quantity to optimise.
 
+    Energy is that of the GPUs, with the idle energy that falls on the work where devices wait (`carbon.load`).
     `needs_energy` and `needs_intensity` say what must be known before a value exists; `sign` is -1 where more is
     better, so that value x sign is always minimised.
     """
@@ -39,6 +41,13 @@ class Objective:
     needs_energy: bool = False
     needs_intensity: bool = False
     sign: int = 1
+
+    def unit_under(self, scenario: Scenario) -> str:
+        """The unit, with the functional unit named: "s", "g CO2e per prompt", "J per prompt, idle included"."""
+        amount, per_unit, _ = self.unit.partition("/functional unit")
+        per = f" per {UNITS[scenario.functional_unit]}" if per_unit else ""
+        co2 = " CO2e" if self.needs_intensity else ""
+        return f"{amount}{co2}{per}{', idle included' if self.name == 'energy' and waits(scenario) else ''}"
 
 
 def _carbon_g(measurement: Measurement, scenario: Scenario) -> float:

@@ -59,6 +59,13 @@ class Space:
         own = self._own(gpu)
         return self.engines if own is None else tuple(engine for engine in self.engines if engine in own.engines)
 
+    @property
+    def conditional_axes(self) -> tuple[str, ...]:
+        """Axes of which GPU kinds have different choices, and one kind at least more than one."""
+        of_kinds = {"dtype": self.dtypes_on, "engine": self.engines_on}
+        choices = {axis: {of_kind(gpu) for gpu in self.gpus} for axis, of_kind in of_kinds.items()}
+        return tuple(axis for axis, sets in choices.items() if len(sets) > 1 and max(map(len, sets)) > 1)
+
     def _own(self, gpu: str) -> KindChoices | None:
         return next((each for each in self.of_kind if each.gpu == gpu), None)
 

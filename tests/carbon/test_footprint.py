@@ -270,11 +270,11 @@ def test_arrays_and_floats_give_the_same_grams(
     priced = replace(PLAIN, utilisation=u, pue=pue, host_power_w=host_w, host_embodied_kg=1.0)
     joules, busy_s, idle_w, gpu_count = np.array(columns, dtype=np.float64).T
     operational = batch_operational_g(
-        energy_j=joules, busy_s=busy_s, idle_w=idle_w, gpu_count=gpu_count, scenario=priced
+        energy_j=joules, busy_s=busy_s, idle_w=idle_w, gpu_count=gpu_count, utilisation=u, scenario=priced
     )
-    embodied = batch_embodied_g(embodied_kg=10.3, busy_s=busy_s, gpu_count=gpu_count, scenario=priced)
+    embodied = batch_embodied_g(embodied_kg=10.3, busy_s=busy_s, gpu_count=gpu_count, utilisation=u, scenario=priced)
     for i, (j, s, w, n) in enumerate(columns):
-        one = batch_operational_g(energy_j=j, busy_s=s, idle_w=w, gpu_count=n, scenario=priced)
+        one = batch_operational_g(energy_j=j, busy_s=s, idle_w=w, gpu_count=n, utilisation=u, scenario=priced)
         assert operational[i] == pytest.approx(one, rel=1e-12)
-        one = batch_embodied_g(embodied_kg=10.3, busy_s=s, gpu_count=n, scenario=priced)
+        one = batch_embodied_g(embodied_kg=10.3, busy_s=s, gpu_count=n, utilisation=u, scenario=priced)
         assert embodied[i] == pytest.approx(one, rel=1e-12)

@@ -47,10 +47,13 @@ def split() -> Measurement:
     )
 
 
+@pytest.mark.parametrize("rate_per_s", [None, 0.2, 7.0])
 @pytest.mark.parametrize("unit", ["1k-output-tokens", "output-token", "prompt", "prompt-token"])
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_is_what_pricing_one_by_one_gives(name: str, unit: FunctionalUnit) -> None:
-    scenario = dataclasses.replace(SCENARIO, functional_unit=unit)
+def test_every_objective_is_what_pricing_one_by_one_gives(
+    name: str, unit: FunctionalUnit, rate_per_s: float | None
+) -> None:
+    scenario = dataclasses.replace(SCENARIO, functional_unit=unit, request_rate_per_s=rate_per_s)
     scenario = dataclasses.replace(scenario, assumed_power_w=65.0)
     unmetered = measurement(
         prefill=phase(0.5, None, gpu="RTX6000Ada", gpu_count=2),

@@ -114,6 +114,7 @@ def main() -> NoReturn:
     parser.add_argument("--gpus", default="T4,RTX6000Ada")
     parser.add_argument("--sizes", type=int, default=8)
     parser.add_argument("--trials", type=int, default=10**6)
+    parser.add_argument("--sampler", default="exhaustive")
     parser.add_argument("--trial-s", type=float, default=0.3)
     parser.add_argument("--timeout-s", type=float, default=60.0)
     parser.add_argument("--grace-s", type=float, default=60.0)
@@ -128,6 +129,7 @@ def run(given: argparse.Namespace) -> NoReturn:
     from carbonsweep import inputs, options, sweeping
     from carbonsweep.cluster.connection import connection
     from carbonsweep.search.objectives import study_name
+    from carbonsweep.search.sampling import Sampling
     from carbonsweep.search.space import space
 
     trouble = tuple((int(size), what) for size, _, what in (each.partition(":") for each in given.trouble))
@@ -156,11 +158,12 @@ def run(given: argparse.Namespace) -> NoReturn:
         summary=summary,
         name=study_name(searched, question, summary.digest, map(bench.identity, searched.configurations())),
     )
+    how = Sampling(sampler=given.sampler, trials=given.trials, seed=0)
     place = sweeping.Place(connected=True, trial_timeout_s=given.timeout_s, node_grace_s=given.grace_s)
 
     def sweep() -> int:
         with connection(given.address):
-            return sweeping.run(asked, place, out=given.out, trials=given.trials, seed=0)
+            return sweeping.run(asked, place, how, out=given.out)
 
     options.run(click.Command("double", callback=sweep), arguments=[])
 

@@ -30,7 +30,9 @@ from carbonsweep.domain import (
 )
 from carbonsweep.errors import BenchFailed
 from carbonsweep.records import OutputFolder, encode, read
+from carbonsweep.search.counsel import Guiding
 from carbonsweep.search.objectives import Question, objectives
+from carbonsweep.search.sampling import SamplerName
 from carbonsweep.search.space import Space
 from carbonsweep.search.study import Search
 from carbonsweep.units import S_PER_YEAR
@@ -121,6 +123,8 @@ class Scene:
         disks: Disks,
         trials: int,
         loads_weights: bool,
+        sampler: SamplerName,
+        guide: Guiding | None,
     ) -> None:
         self.out, self.bench, self.disks = out, bench, disks
         self.clock, self.nodes = Clock(), by_id(*nodes)
@@ -132,6 +136,8 @@ class Scene:
             seed=0,
             known=known,
             loads_weights=loads_weights,
+            sampler=sampler,
+            guide=guide,
         )
         self.staff = Staff(self.nodes)
         self.told = Told(out.folder)
@@ -275,6 +281,8 @@ def scene(
     known: Mapping[Configuration, TrialRecord] | None = None,
     trials: int = 100,
     loads_weights: bool = False,
+    sampler: SamplerName = "exhaustive",
+    guide: Guiding | None = None,
 ) -> Iterator[Scene]:
     """A sweep over one T4 and one Ada, with changes."""
     disks = Disks()
@@ -289,4 +297,6 @@ def scene(
             disks=disks,
             trials=trials,
             loads_weights=loads_weights,
+            sampler=sampler,
+            guide=guide,
         )

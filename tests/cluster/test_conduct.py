@@ -24,6 +24,7 @@ from carbonsweep.records import SCHEMA, OutputFolder, encode
 from tests.cluster.scene import ADA, ONE, SPACE, TERMS, Saying, Scene, scene
 from tests.cluster.staff import T4, node
 from tests.conftest import FAILED, SHORT, TOO_BIG, configuration, identity, measurement, record
+from tests.search.guide_double import ListedGuide
 
 POINTS = sorted(SPACE.configurations())
 TWO = node("two")
@@ -135,7 +136,7 @@ def test_a_trial_that_breaks_is_recorded_and_not_run_again(on: Scene) -> None:
 
 
 def test_the_budget_is_all_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with scene(tmp_path, monkeypatch, trials=4) as on:
+    with scene(tmp_path, monkeypatch, trials=4, sampler="tpe") as on:
         on.run()
         assert len(on.begun) == len(on.written) == 4
 
@@ -776,7 +777,7 @@ def test_the_total_of_a_sampled_sweep_is_never_less_than_what_is_done_and_to_com
 ) -> None:
     # Ten trials of eighty points: the closed T4 has more untried points than the whole budget.
     space = replace(SPACE, batch_sizes=tuple(range(1, 41)))
-    with scene(tmp_path, monkeypatch, space=space, trials=10) as on:
+    with scene(tmp_path, monkeypatch, space=space, trials=10, sampler="tpe") as on:
         on.begin()
         on.cut_off(ONE)
         on.begin()
@@ -785,6 +786,50 @@ def test_the_total_of_a_sampled_sweep_is_never_less_than_what_is_done_and_to_com
         assert on.conduct.outcome.closed[0][1] > 10
         assert on.told.status[-1].total == on.conduct.finished + on.search.remaining + on.search.unfinished
         assert 0 < on.told.status[-1].total <= 10
+
+
+def test_a_guided_sweep_stops_at_the_chance_and_leaves_what_runs_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Certain until three records are there, then done: the trial that runs on the other kind meanwhile ends, and what
+    # waits for a GPU is not begun.
+    guide = ListedGuide(POINTS, lambda records: 0.01 if records >= 3 else 1.0)
+    with scene(tmp_path, monkeypatch, sampler="guided", guide=guide) as on:
+        on.begin()
+        while len(on.written) < 3:
+            on.finish(on.flight[0])
+            on.begin()
+        left_running = list(on.flight)
+        assert left_running
+        assert on.ask() is None
+        assert on.told.status[-1].stops_below == 0.05
+        assert on.told.status[-1].chance_left == 0.01
+        was_over = on.conduct.over
+        assert not was_over
+        for trial in left_running:
+            on.finish(trial)
+        assert on.ask() is None
+        assert on.conduct.over
+        assert len(on.written) == 3 + len(left_running) < len(POINTS)
+        assert on.conduct.outcome.complete  # stopped as it was asked to: nothing is missing
+
+
+def test_a_guided_trial_that_dies_when_the_sweep_stops_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = ListedGuide(POINTS, lambda records: 0.01 if records >= 3 else 1.0)
+    with scene(tmp_path, monkeypatch, sampler="guided", guide=guide) as on:
+        on.begin()
+        while len(on.written) < 3:
+            on.finish(on.flight[0])
+            on.begin()
+        begun = len(on.begun)
+        assert on.flight
+        for trial in list(on.flight):
+            on.lose(trial)
+        on.run()
+        assert len(on.begun) == begun
+        assert on.conduct.over
 
 
 def test_gpus_of_a_kind_the_sweep_does_not_use_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ searched = space(models=("TinyLlama-1.1B",), gpus=("T4", "RTX6000Ada"), gpu_coun
 scenario = inputs.scenario({{"region": "QC"}}, searched.gpus)
 question = inputs.question(objective=("carbon",), slo_ttft=None, slo_tpot=None, slo_latency=None, scenario=scenario)
 with OutputFolder(Path("out")) as folder:
-    search = Search(space=searched, question=question, name="s", trials=6, seed=0, known={{}},
+    search = Search(space=searched, question=question, name="s", trials=6, seed=0, known={{}}, sampler="exhaustive",
                     storage=journal(folder.folder))
     {before}
     shown = []
@@ -161,7 +161,7 @@ question = inputs.question(objective=("carbon",), slo_ttft=None, slo_tpot=None, 
 made = functools.partial(inputs.workload, prompts=None, output_tokens=8, seed=0)
 with OutputFolder(Path("out")) as folder:
     known = {{record.configuration: record for record in folder.records.values()}}
-    search = Search(space=searched, question=question, name="s", trials=1000, seed=0, known=known,
+    search = Search(space=searched, question=question, name="s", trials=1000, seed=0, known=known, sampler="exhaustive",
                     storage=journal(folder.folder), loads_weights=True)
     try:
         lost = sweep(search=search, bench=Bench(), here=Bench(), workload=made, summary=made().summary(), out=folder,

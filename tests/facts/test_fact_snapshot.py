@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 SNAPSHOT = Path(__file__).with_name("numbers.json")
-TABLES = ("gpus", "models", "processes", "memories", "grids", "footprints", "operators", "reference_models")
+TABLES = (
+    "gpus",
+    "models",
+    "processes",
+    "memories",
+    "grids",
+    "footprints",
+    "operators",
+    "reference_models",
+    "links",
+    "quality",
+)
 
 
 def numbers() -> dict[str, Any]:

@@ -11,9 +11,9 @@ import pytest
 
 from carbonsweep import facts
 from carbonsweep.domain import DTYPE_BYTES
-from carbonsweep.facts.rows import Gpu, Grid, LanguageModel, Memory, Process, PublishedFootprint
+from carbonsweep.facts.rows import Gpu, Grid, LanguageModel, Link, Memory, Process, PublishedFootprint
 
-Row = Gpu | LanguageModel | Process | Memory | Grid | PublishedFootprint
+Row = Gpu | LanguageModel | Process | Memory | Grid | Link | PublishedFootprint
 
 DEMANDED_GPUS = {
     *("T4", "RTX6000Ada", "P100", "V100", "A10", "A10G", "A30", "A40"),
@@ -34,6 +34,7 @@ def every_row() -> list[tuple[str, Row]]:
         "memories": facts.memories(),
         "grids": facts.grids(),
         "footprints": facts.published_footprints(),
+        "links": facts.links(),
     }
     return [(f"{table}/{key}", row) for table, rows in tables.items() for key, row in rows.items()]
 

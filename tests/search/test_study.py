@@ -14,19 +14,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from carbonsweep import facts
 from carbonsweep.answer import answer
 from carbonsweep.domain import Configuration, Scenario, Slo, TrialRecord
 from carbonsweep.records import is_failure
+from carbonsweep.search import parameters
 from carbonsweep.search.journal import JOURNAL, journal
+from carbonsweep.search.ledger import PENALTY, REFUSED
 from carbonsweep.search.objectives import Question, objectives, worst_excess
 from carbonsweep.search.order import grouped, weights_group
+from carbonsweep.search.sampling import SamplerName
 from carbonsweep.search.space import Space
-from carbonsweep.search.study import AHEAD, PENALTY, REFUSED, Search
+from carbonsweep.search.study import AHEAD, Search
 from carbonsweep.units import S_PER_YEAR
 from tests.conftest import FAILED, TOO_BIG, measurement, record
+from tests.search.guide_double import ListedGuide
 
 SPACE = Space(
     models=("TinyLlama-1.1B", "LLaMA-7B"),
@@ -71,8 +75,13 @@ def search(
     records: Mapping[Configuration, TrialRecord] | None = None,
     storage: BaseStorage | None = None,
     loads_weights: bool = False,
+    sampler: SamplerName | None = None,
+    guide: ListedGuide | None = None,
 ) -> Search:
-    """`records` is what the record file would hold; a failure in it is not reusable."""
+    """`records` is what the record file would hold; a failure in it is not reusable.
+
+    Without a `sampler`: exhaustive where as many trials are allowed as there are points, else tpe.
+    """
     known = {} if records is None else {c: found for c, found in records.items() if not is_failure(found)}
     return Search(
         space=space,
@@ -83,7 +92,13 @@ def search(
         known=known,
         storage=storage,
         loads_weights=loads_weights,
+        sampler=sampler or ("exhaustive" if trials >= space.size else "tpe"),
+        guide=guide,
     )
+
+
+def configuration_of(frozen: FrozenTrial, space: Space = SPACE) -> Configuration:
+    return parameters.configuration(space, frozen.params)
 
 
 def run(
@@ -188,7 +203,7 @@ def test_where_weights_cost_time_everything_is_handed_out_group_by_group(storage
     assert run(searching) == grouped(POINTS)
     assert searching.suggest() is None
     assert states(searching.study) == [TrialState.COMPLETE] * 12  # Optuna knows each, once
-    assert {Configuration(**frozen.params) for frozen in searching.study.trials} == set(POINTS)
+    assert {configuration_of(frozen) for frozen in searching.study.trials} == set(POINTS)
 
 
 def test_workers_side_by_side_get_groups_of_their_own() -> None:
@@ -293,7 +308,7 @@ def test_a_record_whose_meter_failed_is_told_infeasible_and_stops_nothing() -> N
     blind = record(POINTS[0], measurement(prefill_j=None))
     searching = search(asking("energy"), records={POINTS[0]: blind})
     assert len(run(searching)) == len(POINTS) - 1
-    (told,) = [frozen for frozen in searching.study.trials if Configuration(**frozen.params) == POINTS[0]]
+    (told,) = [frozen for frozen in searching.study.trials if configuration_of(frozen) == POINTS[0]]
     assert told.constraints[REFUSED] > 0
 
 
@@ -312,7 +327,7 @@ def test_limits_are_stored_as_constraints_and_the_best_trial_is_feasible(tmp_pat
     assert states(study) == [TrialState.COMPLETE] * 12
     violating = 0
     for frozen in study.trials:
-        made = outcome(Configuration(**frozen.params))
+        made = outcome(configuration_of(frozen))
         if made.measurement is None:
             assert frozen.constraints == {REFUSED: 1.0}
             continue
@@ -320,7 +335,7 @@ def test_limits_are_stored_as_constraints_and_the_best_trial_is_feasible(tmp_pat
         assert frozen.constraints == {REFUSED: 0.0, **excess}
         violating += worst_excess(excess) > 0
     assert 0 < violating < 11
-    best = outcome(Configuration(**study.best_trial.params)).measurement
+    best = outcome(configuration_of(study.best_trial)).measurement
     assert best is not None
     assert question.slo.is_met(best)
 
@@ -334,15 +349,15 @@ def test_a_limit_that_cuts_the_winner_changes_the_best_trial(tmp_path: Path) -> 
     run(free, by=world)
     run(limited, by=world)
     # Tokens/s: batch 1: 150/11, batch 2: 300/7, batch 4: 600/6.5; TTFT 1, 2 and 4 s.
-    assert free.study.best_trial.params["batch_size"] == 4
-    assert reopened(tmp_path).best_trial.params["batch_size"] == 2
+    assert configuration_of(free.study.best_trial).batch_size == 4
+    assert configuration_of(reopened(tmp_path).best_trial).batch_size == 2
 
 
 def test_what_does_not_fit_is_complete_infeasible_and_penalised_in_the_right_direction(tmp_path: Path) -> None:
     run(search(asking("throughput", "latency"), storage=journal(tmp_path)))
     study = reopened(tmp_path)
     (refused,) = [frozen for frozen in study.trials if frozen.constraints[REFUSED] > 0]
-    assert Configuration(**refused.params) == Configuration(
+    assert configuration_of(refused) == Configuration(
         model="LLaMA-7B", gpu="T4", gpu_count=1, batch_size=4, dtype="fp16", engine="paper"
     )
     assert refused.state == TrialState.COMPLETE
@@ -428,16 +443,17 @@ def test_a_trial_killed_while_it_was_asked_for_does_not_stop_the_next_search(tmp
     assert TrialState.RUNNING not in states(second.study)
 
 
-def test_a_queue_left_from_before_does_not_mix_up_configurations() -> None:
+@pytest.mark.parametrize("sampler", ["exhaustive", "tpe"])
+def test_what_others_put_into_the_queue_does_not_mix_up_configurations(sampler: SamplerName) -> None:
     # More known configurations in the queue than a suggestion asks for; then what is handed out is what Optuna holds.
     known = {configuration: outcome(configuration) for configuration in POINTS[:6]}
-    searching = search(asking(), records=known)
+    searching = search(asking(), records=known, sampler=sampler)
     for configuration in [*known] * 5:
-        searching.study.enqueue_trial({axis: getattr(configuration, axis) for axis in SPACE.axes()})
+        searching.study.enqueue_trial(parameters.params(SPACE, configuration))
     run(searching)
-    assert sorted({Configuration(**frozen.params) for frozen in searching.study.trials}) == sorted(POINTS)
-    for frozen in searching.study.trials:
-        made = outcome(Configuration(**frozen.params))
+    assert sorted({configuration_of(frozen) for frozen in searching.study.trials}) == sorted(POINTS)
+    for frozen in searching.study.get_trials(states=(TrialState.COMPLETE,)):
+        made = outcome(configuration_of(frozen))
         assert frozen.value == (PENALTY if made.measurement is None else made.measurement.prompt_latency_s)
 
 
@@ -473,9 +489,7 @@ def test_a_damaged_journal_is_mended_and_the_search_goes_on(tmp_path: Path, dama
     assert (tmp_path / JOURNAL).read_bytes() != after
     whole = (tmp_path / f"{JOURNAL}.damaged").read_bytes()
     assert after.endswith(whole)
-    complete = {
-        Configuration(**frozen.params) for frozen in reopened(tmp_path).trials if frozen.state == TrialState.COMPLETE
-    }
+    complete = {configuration_of(frozen) for frozen in reopened(tmp_path).trials if frozen.state == TrialState.COMPLETE}
     assert complete == set(POINTS)  # what the damage took is told again from the records
 
 
@@ -532,7 +546,10 @@ def test_where_everything_is_tried_what_is_ready_goes_first_and_nothing_waits(lo
     handed = [searching.suggest(on_gpu("RTX6000Ada")) for _ in ADAS]
     assert sorted(each for each in handed if each) == sorted(ADAS)
     assert searching.suggest(on_gpu("RTX6000Ada")) is None
-    assert searching.wished() == [each for each in grouped(POINTS) if each in T4S][:1]
+    (wished,) = searching.wished()
+    assert wished in T4S
+    if loads_weights:
+        assert wished == next(each for each in grouped(POINTS) if each in T4S)
     assert (searching.unfinished, searching.remaining) == (6, 6)
     assert searching.suggest() in T4S
 
@@ -737,11 +754,21 @@ def test_more_found_records_than_budget_leave_nothing_to_hand_out() -> None:
 # ---- in whatever order ----
 
 
-@given(st.sampled_from(["exhaustive", "in order", "sampled"]), st.data())
-@settings(max_examples=30)
+MODES: dict[str, dict[str, Any]] = {
+    "exhaustive": {"sampler": "exhaustive"},
+    "in order": {"sampler": "exhaustive", "loads_weights": True},
+    "tpe": {"sampler": "tpe", "trials": 8},
+    "random": {"sampler": "random", "trials": 8},
+    "guided": {"sampler": "guided", "trials": 8},
+}
+
+
+@given(st.sampled_from(sorted(MODES)), st.data())
+@settings(max_examples=50)
 def test_in_whatever_order_things_happen_nothing_runs_twice_and_all_ends(mode: str, data: st.DataObject) -> None:
-    budget = 8 if mode == "sampled" else 12
-    searching = search(asking(), trials=budget, loads_weights=mode == "in order", seed=data.draw(st.integers(0, 3)))
+    budget = MODES[mode].get("trials", 12)
+    guide = ListedGuide(POINTS) if mode == "guided" else None
+    searching = search(asking(), **MODES[mode], guide=guide, seed=data.draw(st.integers(0, 3)))
     flight: list[Configuration] = []
     handed: set[Configuration] = set()
     over: set[Configuration] = set()  # told, given up, learned or closed: not to be handed out any more

@@ -1,0 +1,1 @@
+"""Speed, accuracy and search quality: ratios, each taken in one run."""

@@ -1,0 +1,1 @@
+"""Why an answer is what it is: sensitivities, what binds, the cheapest relaxation, what it rests on."""

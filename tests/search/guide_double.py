@@ -1,0 +1,43 @@
+"""A guide that suggests in a given order and says the chances it was given, and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from carbonsweep.domain import Configuration, TrialRecord
+
+Asked = tuple[frozenset[Configuration], frozenset[Configuration], frozenset[Configuration]]
+"""Configurations with a record, running, closed."""
+
+
+@dataclass
+class ListedGuide:
+    """`chance` of the number of records, measured or refused."""
+
+    order: Sequence[Configuration]
+    chance: Callable[[int], float] = lambda _: 1.0
+    suggestions: list[Asked] = field(default_factory=list)
+    chances: list[Asked] = field(default_factory=list)
+
+    @property
+    def statement(self) -> str:
+        return "guided by a list"
+
+    def suggestion(
+        self,
+        records: Mapping[Configuration, TrialRecord],
+        running: Collection[Configuration] = (),
+        closed: Collection[Configuration] = (),
+    ) -> Configuration | None:
+        self.suggestions.append((frozenset(records), frozenset(running), frozenset(closed)))
+        return next((c for c in self.order if c not in records and c not in running and c not in closed), None)
+
+    def chance_left(
+        self,
+        records: Mapping[Configuration, TrialRecord],
+        running: Collection[Configuration] = (),
+        closed: Collection[Configuration] = (),
+    ) -> float:
+        self.chances.append((frozenset(records), frozenset(running), frozenset(closed)))
+        return self.chance(len(records))
