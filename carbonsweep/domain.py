@@ -182,9 +182,7 @@ class PhaseMeasurement:
         _require_positive(tokens=self.tokens, padded_tokens=self.padded_tokens, gpu_count=self.gpu_count)
         _require_positive(duration_s=self.duration_s, occupied_s=self.occupied_s)
         if not 0 <= self.duration_low_s <= self.duration_s <= self.duration_high_s < math.inf:
-            raise ValueError(
-                f"duration interval {self.duration_low_s}..{self.duration_high_s} misses {self.duration_s}"
-            )
+            raise ValueError(f"duration {self.duration_s} is outside {self.duration_low_s}..{self.duration_high_s}")
 
     @property
     def throughput(self) -> float:
@@ -204,8 +202,7 @@ class PhaseMeasurement:
 class Transfer:
     """KV cache handed from the prefill GPU to the decode GPU; it delays token 2: part of the latency, not of TTFT.
 
-    `is_free` is the bound no link reaches: no energy, which is then not unknown. `idle_w` is that of the devices of
-    prefill and of decode; None where only the sum of the two is known.
+    `is_free`: the bound no link reaches, without energy. `idle_w`: of prefill's and decode's devices, if known apart.
     """
 
     bytes: float
@@ -273,8 +270,8 @@ class Measurement:
     @property
     def energies(self) -> tuple[Energy | None, ...]:
         """Of each part that costs energy: prefill, decode and, where there is one, the hand-over."""
-        handover = () if self.transfer is None or self.transfer.is_free else (self.transfer.energy,)
-        return (self.prefill.energy, self.decode.energy, *handover)
+        of_phases = (self.prefill.energy, self.decode.energy)
+        return of_phases if self.transfer is None or self.transfer.is_free else (*of_phases, self.transfer.energy)
 
     @property
     def failed_checks(self) -> tuple[str, ...]:
@@ -337,9 +334,8 @@ class Scenario:
 
     `intensity` is None where no region was named: then there are no grams, only seconds and joules. Host terms are the
     share of each GPU; `second_life` names devices whose making is not charged as a new one's. `assumed_power_w` (per
-    device) stands in for energy that no meter read; the record stays unknown and the price is labelled assumed.
-    `utilisation` is the busy share of a device's life; with a `request_rate_per_s` (prompts per second) stated,
-    the highest one planned for: each configuration then has its own (`carbon.load`).
+    device) stands in for energy that no meter read; the record stays unknown and the price is labelled assumed. Where
+    a `request_rate_per_s` (of prompts) is stated, `utilisation` is the highest planned for (`carbon.load`).
     """
 
     intensity: CarbonIntensity | None
@@ -454,7 +450,6 @@ def _digest(value: object) -> str:
 
 
 def _require_positive(**named: float | None) -> None:
-    """None is unknown, or not asked: nothing to check."""
     for name, value in named.items():
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} is {value}: it must be a finite number above 0")

@@ -97,7 +97,7 @@ HOMES = {
 
 LONGEST_FILE = 300
 LONGEST_FILES = {
-    "domain.py": 460,  # the vocabulary: 20 values, read from top to bottom
+    "domain.py": 455,  # the vocabulary: 20 values, read from top to bottom
 }
 LONGEST_FUNCTION = 60
 FORBIDDEN_FILES = {

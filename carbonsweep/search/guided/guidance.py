@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,7 @@ def known_instead(guided: Guidance, measured: Mapping[int, Measurement]) -> Guid
     strangers = {i: m for i, m in measured.items() if not guided.supported[i]}
     if not strangers:
         return guided
-    arrays = {field.name: np.array(getattr(guided, field.name)) for field in fields(guided) if field.name != "source"}
+    arrays: dict[str, Any] = {f.name: np.array(getattr(guided, f.name)) for f in fields(guided) if f.name != "source"}
     for i, measurement in strangers.items():
         idle_w = measurement.idle_w or 1.0
         for name, phase in (("prefill", measurement.prefill), ("decode", measurement.decode)):

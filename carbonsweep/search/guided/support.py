@@ -32,7 +32,7 @@ def supported(
 ) -> NDArray[np.bool_]:
     """Joint draws of whether each of `where` runs, (count, len(where)).
 
-    Each refusal has one cause, and none that would hit what `ran`; its other batch sizes are refused for certain.
+    Each refusal has one cause, and none that would hit what `ran`. No cause spares another batch size.
     """
     runs = np.ones((count, len(where)), dtype=bool)
     measured = np.array(list(ran), dtype=np.intp)
@@ -41,7 +41,7 @@ def supported(
         shares.append(CAUSES[-1][0])
         hit = np.array([_shared(points, fields, where, i) for _, fields in CAUSES])
         chosen = random.choice(len(CAUSES), size=count, p=np.array(shares) / sum(shares))
-        runs &= ~hit[chosen] & ~hit[-1]
+        runs &= ~hit[chosen]
     return runs
 
 

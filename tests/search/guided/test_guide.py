@@ -258,7 +258,7 @@ def test_what_runs_although_the_device_model_said_it_could_not_counts_as_found()
     )
     ran = {BEST: WORLD.record(BEST)}  # 1 s; the best a T4 does is 8 s, at the same power
     assert guide.chance_left(ran) < 0.6
-    assert guide.chance_left({}) == 1.0
+    assert guide.chance_left({}) > 0.9
     chosen = guide.suggestion(ran)
     assert chosen is not None
     assert chosen.gpu == "T4"

@@ -43,10 +43,11 @@ def test_the_best_is_kept(found: tuple[int, ...]) -> None:
 
 
 def test_the_best_within_a_limit_is_kept() -> None:
-    # The latency is 1.1 x the seconds; throughput prefers the largest batch that keeps to it.
-    within = [i for i in range(len(MANY)) if 1.1 * by_size(MANY[i]) <= 2.5]
+    # The latency is 1.1 x the seconds; throughput prefers the largest batch that keeps to it. Without the limit, more
+    # than the kept are better: batches of 5 and more on the H100 (96), of 10 and more on the A100-40 (91), ...
+    within = [i for i in range(len(MANY)) if 1.1 * by_size(MANY[i]) <= 1.6]
     best = max(within, key=lambda i: MANY[i].batch_size / by_size(MANY[i]))
-    assert best in kept("throughput", prompt_latency_s=2.5)
+    assert best in kept("throughput", prompt_latency_s=1.6)
 
 
 def test_both_ends_of_a_front_are_kept() -> None:
