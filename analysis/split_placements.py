@@ -48,6 +48,11 @@ of that difference over the phases that differ (a model's error on one GPU kind 
 two kinds are independent): a saving below it is not told from none. It holds no error of the idle power, of the link or
 of the making. Both pools are charged for the time they wait, at idle power and with their making; *bound* is the best
 split if GPUs that wait did other work, which nobody is charged for.
+
+A split differs from a colocated configuration in its GPUs and in that its phases may have batches of two sizes.
+*In turn* is what the second saves by itself: the best GPU that takes both phases in turn, with no link and no second
+kind, as a server does that prefills in smaller batches than it decodes (no engine here is modelled so). Where a split
+saves little more than that, it is the batch sizes that save, not the split; where it saves less, it is worse than that.
 """
 TAKEAWAY: Final = """\
 ## Takeaway 2: what each phase prefers
@@ -185,6 +190,7 @@ def numbers(question: Question, region: str, placed: Placement) -> Iterator[dict
                 "saves": one.saves,
                 "error": difference_error(one),
                 "bound_saves": saving(one.colocated, one.bound, placed.question),
+                "in_turn_saves": saving(one.colocated, one.in_turn.get(model), placed.question),
                 "why": None if reasons is None else reasons.sentence,
                 "basis": "modelled",
             }
@@ -243,7 +249,7 @@ def section(question: Question, placed: dict[str, Placement], links: Sequence[st
         f"Engine `{question.engine}`, fp16, {', '.join(question.gpus)}; {served.name}, mean "
         f"{served.mean_prompt_tokens:.4g} tokens, {served.output_tokens} output tokens; {limits}; embodied preset "
         f"`{first.question.scenario.embodied}`. {first.combinations:,} combinations a region.\n\n"
-        f"{markdown_table([*headings, 'error', 'bound', 'why'], lines)}\n\nHow far off: {error}.\n"
+        f"{markdown_table([*headings, 'error', 'bound', 'in turn', 'why'], lines)}\n\nHow far off: {error}.\n"
     )
 
 
@@ -269,6 +275,7 @@ def _row(question: Question, region: str, placed: Placement, model: str) -> list
         *(_percent(one.saves) for one in ones),
         "" if error is None else f"{error:.1%}",
         _percent(saving(colocated, shown.bound, placed.question)),
+        _percent(saving(colocated, placed.in_turn.get(model), placed.question)),
         "" if reasons is None else reasons.sentence,
     ]
 

@@ -17,12 +17,22 @@ def joules(value_j: float | None) -> str:
     return _prefixed(value_j, {"MJ": 1e-6, "kJ": 1e-3, "J": 1.0, "mJ": 1e3})
 
 
+def data_size(value_bytes: float) -> str:
+    """Likewise, in powers of ten."""
+    return _prefixed(value_bytes, {"TB": 1e-12, "GB": 1e-9, "MB": 1e-6, "kB": 1e-3, "B": 1.0})
+
+
 def _prefixed(value: float | None, factors: Mapping[str, float]) -> str:
     """In the first unit, from large to small, that makes it at least 1; else in the last."""
     if value is None:
         return "unknown"
     unit = next((unit for unit, factor in factors.items() if value * factor >= 1), list(factors)[-1])
     return f"{value * factors[unit]:.3g} {unit}"
+
+
+def digits(value: float, significant: int = 4) -> str:
+    """So many significant digits, thousands set apart, large numbers written out."""
+    return f"{float(f'{value:.{significant}g}'):,.10g}"
 
 
 def seconds(value_s: float) -> str:
@@ -46,4 +56,4 @@ def objective_value(question: Question, value: float) -> str:
     unit = objective.unit_under(question.scenario)
     if objective.name == "carbon":
         return f"{grams(value)} {unit.removeprefix('g ')}"
-    return f"{value:.4g} {unit}"
+    return f"{digits(value)} {unit}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from carbonsweep.amounts import grams, joules, span
+from carbonsweep.amounts import digits, grams, joules, span
 from carbonsweep.answer import Answer
 from carbonsweep.domain import FunctionalUnit
 from carbonsweep.sweep_cost import KindCost, SweepCost, equivalent_units, repaid_units
@@ -46,4 +46,4 @@ def _count(units: float, unit: FunctionalUnit) -> str:
     """So many functional units in three digits, thousands of tokens as tokens."""
     things = {"1k-output-tokens": "output tokens", "output-token": "output tokens", "prompt": "prompts"}
     number = units * TOKENS_PER_KILO if unit == "1k-output-tokens" else units
-    return f"{float(f'{number:.3g}'):,.10g} {things.get(unit, 'prompt tokens')}"
+    return f"{digits(number, 3)} {things.get(unit, 'prompt tokens')}"

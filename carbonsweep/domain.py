@@ -182,7 +182,7 @@ class PhaseMeasurement:
         _require_positive(tokens=self.tokens, padded_tokens=self.padded_tokens, gpu_count=self.gpu_count)
         _require_positive(duration_s=self.duration_s, occupied_s=self.occupied_s)
         if not 0 <= self.duration_low_s <= self.duration_s <= self.duration_high_s < math.inf:
-            raise ValueError(f"duration {self.duration_s} is outside {self.duration_low_s}..{self.duration_high_s}")
+            raise ValueError(f"interval {self.duration_low_s}..{self.duration_high_s} misses the {self.duration_s} s")
 
     @property
     def throughput(self) -> float:
@@ -202,7 +202,7 @@ class PhaseMeasurement:
 class Transfer:
     """KV cache handed from the prefill GPU to the decode GPU; it delays token 2: part of the latency, not of TTFT.
 
-    `is_free`: the bound no link reaches, without energy. `idle_w`: of prefill's and decode's devices, if known apart.
+    `is_free`: a bound, without energy; `same_devices`: one set runs both phases in turn. `idle_w`: of each phase's.
     """
 
     bytes: float
@@ -210,6 +210,7 @@ class Transfer:
     energy: Energy | None
     is_free: bool = False
     idle_w: tuple[float | None, float | None] | None = None
+    same_devices: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +265,8 @@ class Measurement:
     @property
     def throughput(self) -> float:
         """Output tokens per second of the whole batch, prefill included; in a split the slower phase sets the pace."""
-        cycle_s = max(self.prefill.occupied_s, self.decode.occupied_s)
-        return self.batch_size * self.output_tokens / (self.prompt_latency_s if self.transfer is None else cycle_s)
+        together = sum if self.transfer is None or self.transfer.same_devices else max
+        return self.batch_size * self.output_tokens / together((self.prefill.occupied_s, self.decode.occupied_s))
 
     @property
     def energies(self) -> tuple[Energy | None, ...]:
@@ -332,10 +333,9 @@ class CarbonIntensity:
 class Scenario:
     """Everything that prices a measurement.
 
-    `intensity` is None where no region was named: then there are no grams, only seconds and joules. Host terms are the
-    share of each GPU; `second_life` names devices whose making is not charged as a new one's. `assumed_power_w` (per
-    device) stands in for energy that no meter read; the record stays unknown and the price is labelled assumed. Where
-    a `request_rate_per_s` (of prompts) is stated, `utilisation` is the highest planned for (`carbon.load`).
+    `intensity` is None where no region was named: there are no grams then. Host terms are the share of each GPU;
+    `second_life` names devices whose making is not charged as a new one's. `assumed_power_w` (per device) stands in for
+    energy no meter read: the price is labelled. At a `request_rate_per_s`, `utilisation` is the highest planned for.
     """
 
     intensity: CarbonIntensity | None

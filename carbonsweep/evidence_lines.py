@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from carbonsweep.amounts import digits
 from carbonsweep.bench.basis import unless_measured
 from carbonsweep.domain import Energy, Measurement, PhaseMeasurement, TrialRecord
 from carbonsweep.evidence import Closure, Conditions, Distribution, EnergyWindow, Evidence, MeasuringProtocol
@@ -127,7 +128,7 @@ def _decode_lines(measurement: Measurement) -> Iterator[str]:
     decode, steps = measurement.decode, measurement.output_tokens - 1
     yield "decode"
     yield _row("  TPOT", f"{seconds(decode.duration_s / steps)}{_between_s(decode, steps)}")
-    yield _row("  throughput", f"{decode.throughput:.4g} output tokens/s")
+    yield _row("  throughput", f"{digits(decode.throughput)} output tokens/s")
     yield from _energy_lines(measurement, "decode", "output token")
 
 

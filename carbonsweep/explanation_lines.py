@@ -12,10 +12,10 @@ from carbonsweep.answer import Answer, Candidate
 from carbonsweep.bench.basis import unless_measured
 from carbonsweep.cost_lines import cost_lines
 from carbonsweep.explanation.binding import Binding, Limit, Memory, binding
+from carbonsweep.explanation.choices import lacking_words
 from carbonsweep.explanation.explaining import Explanation
 from carbonsweep.explanation.grounds import Grounds
 from carbonsweep.explanation.relaxations import Relaxation, Relaxations, relaxations
-from carbonsweep.quantities import gigabytes
 from carbonsweep.search.objectives import LIMIT_NAMES
 from carbonsweep.swaps import short
 
@@ -155,11 +155,7 @@ def _binds(limit: Limit, best: Candidate, found: Answer) -> str:
 
 def _memory(memory: Memory, best: Candidate, found: Answer) -> str:
     batch, own = memory.refused.configuration.batch_size, best.record.configuration.batch_size
-    lacks = (
-        f"lacks {gigabytes(memory.lacking_bytes)} a device"
-        if memory.lacking_bytes is not None
-        else "by how much is unknown"
-    )
+    lacks = lacking_words(memory.refused)
     trend = ""
     if memory.last_step is not None:
         label = found.question.objectives[0].label

@@ -20,7 +20,7 @@ from carbonsweep import (
     swaps,
     verdict_lines,
 )
-from carbonsweep.amounts import grams, objective_value, seconds
+from carbonsweep.amounts import digits, grams, objective_value, seconds
 from carbonsweep.answer import Answer, Candidate, counts, priced
 from carbonsweep.certainty.answers import of_answer
 from carbonsweep.cost_lines import cost_lines
@@ -121,7 +121,7 @@ def _best(best: Candidate, question: Question) -> dict[str, Any]:
             _latency(best, question, "tpot_s", (decode.duration_low_s / steps, decode.duration_high_s / steps)),
             _latency(best, question, "prompt_latency_s"),
         ],
-        "throughput": f"{measurement.throughput:.4g} output tokens/s",
+        "throughput": f"{digits(measurement.throughput)} output tokens/s",
         "energies": [
             *load_lines.rows(best, question),
             ("Prefill energy", _per_token(prefill.energy_per_token_j, "prompt token")),

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so `--help` is quick.
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import tomllib
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from carbonsweep.bench.prompt_formats import PROMPT_FORMATS, TEMPLATES
-from carbonsweep.errors import EXIT_INTERRUPTED, BadInput, CarbonsweepError, closest
+from carbonsweep.errors import EXIT_INTERRUPTED, BadInput, CarbonsweepError, StorageFailed, closest
 from carbonsweep.option_types import FUNCTIONAL_UNITS as FUNCTIONAL_UNITS
 from carbonsweep.option_types import NOT_NEGATIVE as NOT_NEGATIVE
 from carbonsweep.option_types import POSITIVE as POSITIVE
@@ -172,6 +173,11 @@ def _exit_code(command: click.Command, arguments: list[str] | None, name: str | 
         return _report(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _report("interrupted", EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stdout = io.StringIO()  # what is left in the full one must not be flushed again at the end
+        return _report("the output cannot be written: no space left on device", StorageFailed.exit_code)
     return code if isinstance(code, int) else 0
 
 

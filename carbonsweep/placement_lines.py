@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from carbonsweep.amounts import grams, joules, objective_value, seconds
+from carbonsweep import in_turn_lines
+from carbonsweep.amounts import data_size, digits, grams, joules, objective_value, seconds
 from carbonsweep.answer import Candidate
 from carbonsweep.bench.basis import basis_words
 from carbonsweep.certainty_lines import percent
@@ -16,7 +17,15 @@ from carbonsweep.placement.answers import Placement, SplitCandidate, compared, s
 from carbonsweep.placement.why import difference_error, why
 from carbonsweep.placement_option import KEY as KEY
 from carbonsweep.search.objectives import LIMIT_NAMES
-from carbonsweep.units import BYTES_PER_MB
+
+HARDLY: Final = 0.0005
+"""A smaller share would be printed as 0.0%."""
+
+
+def around(placement: Placement | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`lines` to say before the best colocated configuration, and after it: it goes first where it is the answer."""
+    said = tuple(lines(placement))
+    return ((), said) if placement is not None and placement.best == "colocated" else (said, ())
 
 
 def lines(placement: Placement | None) -> Iterator[str]:
@@ -39,6 +48,7 @@ def lines(placement: Placement | None) -> Iterator[str]:
     if reasons is not None:
         yield f"  why             {reasons.moves}."
         yield f"                  Of the colocated one's {_objective(placement)}: {reasons.sentence}."
+    yield from (f"  {line}" for line in in_turn_lines.lines(placement))
     if placement.bound is not None:
         yield f"  bound           {_bound(placement.bound, placement)}"
     if len(placement.per_link) > 1:
@@ -64,6 +74,7 @@ def verdict(placement: Placement) -> str:
     if saves is None or saves == 0:
         return "no split is better: the best one is as good as the best colocated configuration, and less simple"
     said = f"{_by(placement, saves)} the best colocated configuration{_beside_error(placement, saves)}"
+    said += in_turn_lines.remark(placement)
     return f"a split is better: it {said}" if saves > 0 else f"no split is better: the best one {said}"
 
 
@@ -101,9 +112,9 @@ def _split_lines(split: SplitCandidate, placement: Placement) -> Iterator[str]:
     if split.handover.rate_per_s is not None:
         gpus = measured.prefill.gpu_count + measured.decode.gpu_count
         rate_per_s = split.handover.rate_per_s
+        tokens_per_s = digits(rate_per_s * measured.output_tokens)
         yield (
-            f"pools           {rate_per_s:.4g} prompts/s, {rate_per_s * measured.output_tokens:.4g} output tokens/s of "
-            f"all {gpus} GPUs; "
+            f"pools           {digits(rate_per_s)} prompts/s, {tokens_per_s} output tokens/s of all {gpus} GPUs; "
             f"busy: prefill {percent(_busy(split, 'prefill'))}, decode {percent(_busy(split, 'decode'))}"
         )
     said = f": {measured.error_source}" if placement.best == "split" else ""
@@ -119,9 +130,8 @@ def _times(split: SplitCandidate) -> Iterator[str]:
         f"{seconds(found.prompt_latency_s)}"
     )
     cost = "" if transfer is None or transfer.energy is None else f", {joules(transfer.energy.joules)} on both ends"
-    size = handed.kv_bytes / BYTES_PER_MB
     yield (
-        f"hand-over       {size:.3g} MB of KV cache per prefill batch over {split.link.key}: "
+        f"hand-over       {data_size(handed.kv_bytes)} of KV cache per prefill batch over {split.link.key}: "
         f"{seconds(handed.transfer_s)}, {seconds(handed.hidden_s)} of it hidden{cost} a decode batch"
     )
     if handed.wait_s > 0:
@@ -189,11 +199,14 @@ def _bound(bound: SplitCandidate, placement: Placement) -> str:
 
 
 def _versus(split: SplitCandidate, placement: Placement, colocated: Candidate | None = None) -> str:
-    """Against the best colocated one."""
+    """Against the best colocated one, or against `colocated`: the best of its model."""
     share = saving(colocated or placement.colocated, split, placement.question)
     if share is None:
         return "nothing colocated to compare with"
-    return "the same as the best colocated" if share == 0 else f"{-share:+.1%} against the best colocated"
+    best = "the best colocated" if colocated is None else "its best colocated"
+    if share == 0:
+        return f"the same as {best}"
+    return f"under 0.1% from {best}" if abs(share) < HARDLY else f"{-share:+.1%} against {best}"
 
 
 def _model_lines(placement: Placement) -> Iterator[str]:
@@ -230,6 +243,7 @@ def document(placement: Placement | None) -> dict[str, Any] | None:
         "best_colocated": None if placement.colocated is None else candidate_document(placement.colocated, question),
         "why": None if reasons is None else {**dataclasses.asdict(reasons), "sentence": reasons.sentence},
         "bound": _document(placement.bound, placement),
+        "in_turn": _document(placement.best_in_turn, placement),
         "closest": _document(placement.closest, placement),
         "per_link": {each.link.key: _document(each, placement) for each in placement.per_link},
         "per_model": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import click
 
@@ -19,6 +19,7 @@ KEY: Final = "placement"
 """Where answer.json holds it."""
 CHOICES: Final = ("colocated", "split", "any")
 DEFAULT_LINKS: Final = ("100GbE",)
+ALL_LINKS: Final = "all"
 MOST_PER_POOL: Final = 4
 LARGEST_POOL: Final = 64
 
@@ -90,7 +91,11 @@ def _stated(answered: Mapping[str, Any]) -> dict[str, Any]:
     section = answered.get(KEY)
     if section is None:
         return {}
-    types: dict[str, Any] = {"asked": Literal["split", "any"], "links": tuple[str, ...], "most_per_pool": int}
+    types: dict[str, Any] = {
+        "asked": Literal["split", "any"],
+        "links": Annotated[tuple[str, ...], msgspec.Meta(min_length=1)],
+        "most_per_pool": Annotated[int, msgspec.Meta(ge=1, le=LARGEST_POOL)],
+    }
     try:
         return {name: msgspec.convert(section[name], of_type) for name, of_type in types.items()}
     except (KeyError, TypeError, msgspec.ValidationError) as error:
@@ -101,6 +106,5 @@ def _links(names: Iterable[str]) -> tuple[Any, ...]:
     from carbonsweep import facts
 
     listed = tuple(names)
-    if "all" in {name.casefold() for name in listed}:
-        return tuple(facts.links().values())
-    return tuple(dict.fromkeys(facts.link(name) for name in listed))
+    named = tuple(dict.fromkeys(facts.link(name) for name in listed if name.casefold() != ALL_LINKS))
+    return tuple(facts.links().values()) if ALL_LINKS in {name.casefold() for name in listed} else named

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from carbonsweep import placement_lines
+from carbonsweep import in_turn_lines, placement_lines
 from carbonsweep.amounts import grams, seconds
 from carbonsweep.answer import Answer
 from carbonsweep.domain import Footprint, Measurement
 from carbonsweep.placement.answers import Placement, beside
 from carbonsweep.placement_option import sought
+from carbonsweep.placement_progress import followed
 
 
 def placement_section(found: Answer, document: Mapping[str, Any]) -> dict[str, Any] | None:
     """Verdict, headings, rows and lines; None where no split was asked for. Raises BadInput as `sought`."""
     asked = sought({}, document)
-    placed = beside([c.record for c in (*found.feasible, *found.infeasible)], found, asked)
+    with followed(asked) as told:
+        placed = beside([c.record for c in (*found.feasible, *found.infeasible)], found, told)
     if placed is None:
         return None
     said = placement_lines.verdict(placed)
@@ -24,15 +27,25 @@ def placement_section(found: Answer, document: Mapping[str, Any]) -> dict[str, A
         "verdict": f"{said[0].upper()}{said[1:]}.",
         "headings": ["placement", "CO2e", "operational", "embodied", "TTFT", "TPOT", "prompt latency"],
         "rows": list(_rows(placed)),
-        "lines": [line.strip() for line in placement_lines.lines(placed)][1:],
+        "lines": [_unaligned(line) for line in placement_lines.lines(placed)][1:],
     }
+
+
+def _unaligned(line: str) -> str:
+    """A line of the terminal without its column: "why   it moves" as "why: it moves"."""
+    return re.sub(r"^(\S.*?) {2,}", r"\1: ", line.strip())
 
 
 def _rows(placed: Placement) -> Iterator[list[str]]:
     if placed.colocated is not None:
         best = placed.colocated
         yield _row(f"colocated: {best.record.configuration}", best.footprint, best.measurement)
-    for name, split in (("split", placed.split), ("split, if GPUs that wait did other work", placed.bound)):
+    named = (
+        ("split", placed.split),
+        ("the phases in turn on the same GPUs", placed.best_in_turn if in_turn_lines.gain(placed) else None),
+        ("split, if GPUs that wait did other work", placed.bound),
+    )
+    for name, split in named:
         if split is not None:
             yield _row(f"{name}: {placement_lines.named(split)}", split.footprint, split.measurement)
 

@@ -116,9 +116,11 @@ def _plan_one(
     from carbonsweep.document import document
     from carbonsweep.facts.draws import fit_draws
     from carbonsweep.placement import answers
+    from carbonsweep.placement_progress import followed
 
     planned = exact.plan(searched, workload, question)
-    placed = None if sought is None else answers.of_plan(planned, workload, question, sought)
+    with followed(sought) as asked:
+        placed = None if asked is None else answers.of_plan(planned, workload, question, asked)
     found = answer.answer(exact.shown(planned, workload, question), question)
     sure = of_plan(planned, question, fit_draws())
     notes = {
@@ -130,9 +132,9 @@ def _plan_one(
     regret = None if found.best is None else 0.0
     written = document(found, regret=regret, certainty=sure, notes=notes)
     if lines:
-        for line in (*lines, *placement_lines.lines(placed)):
+        for line in lines:
             terminal.say(line)
-        terminal.show_answer(found, written, sure)
+        terminal.show_answer(found, written, sure, placement_lines.around(placed))
     else:
         print(json.dumps(written, indent=2, ensure_ascii=False))
     return EXIT_ANSWER if answers.is_answered(found, placed) else EXIT_NOTHING_FEASIBLE

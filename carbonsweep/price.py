@@ -63,6 +63,7 @@ def command(
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
     from carbonsweep.facts.draws import fit_draws
     from carbonsweep.placement.answers import beside, is_answered
+    from carbonsweep.placement_progress import followed
     from carbonsweep.sweep_cost import sweep_cost
 
     saved = results.load(folder)
@@ -78,7 +79,8 @@ def command(
         **search_lines.kept(saved, question),
     }
     notes[quality_front.KEY] = quality_front.document(found, quality)
-    placed = beside(records, found, sought)
+    with followed(sought) as asked:
+        placed = beside(records, found, asked)
     notes[placement_lines.KEY] = placement_lines.document(placed)
     cost = sweep_cost(saved.records, question.scenario)
     sure = of_answer(found, fit_draws())
@@ -88,9 +90,7 @@ def command(
     else:
         _warn(folder, saved)
         terminal.say(f"Re-priced: {len(records)} records of {folder}, {' and '.join(found.bases) or 'none'}.")
-        for line in placement_lines.lines(placed):
-            terminal.say(line)
-        terminal.show_answer(found, written, sure)
+        terminal.show_answer(found, written, sure, placement_lines.around(placed))
     return EXIT_ANSWER if is_answered(found, placed) else EXIT_NOTHING_FEASIBLE
 
 

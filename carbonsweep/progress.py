@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
@@ -60,10 +60,15 @@ class Tally:
             self.infeasible += not failed
         elif not self.question.slo.is_met(record.measurement):
             self.infeasible += 1
-        else:
-            loss = math.inf if self.question.lacks(record) else self.question.losses(record.measurement)[0]
-            if self.best is None or loss < self.best[0]:
-                self.best = (loss, record)
+        self.compare(record)
+
+    def compare(self, record: TrialRecord) -> None:
+        """Take it for the best so far if it is, without counting it: what is known from before is no trial here."""
+        if record.measurement is None or not self.question.slo.is_met(record.measurement):
+            return
+        loss = math.inf if self.question.lacks(record) else self.question.losses(record.measurement)[0]
+        if self.best is None or loss < self.best[0]:
+            self.best = (loss, record)
 
     def _spend(self, record: TrialRecord) -> None:
         cost = record.cost
@@ -134,6 +139,7 @@ class TrialProgress:
     """Follows a sweep of `total` trials. As a context manager it shows; what it is told before and after is kept.
 
     Where the sweep stops at a chance, `stops_below`, `total` is the most there can be: the chance stands for the end.
+    `known` are records from before, which no trial of this sweep has to find again.
     """
 
     def __init__(
@@ -142,6 +148,7 @@ class TrialProgress:
         question: Question,
         *,
         stops_below: float | None = None,
+        known: Iterable[TrialRecord] = (),
         clock: Callable[[], float] = time.monotonic,
         console: Console | None = None,
     ) -> None:
@@ -149,6 +156,8 @@ class TrialProgress:
         self._stops_below = stops_below or None  # 0: no chance stops it
         self._console = console or Console(stderr=True)
         self._tally, self._pace = Tally(question), Pace()
+        for record in known:
+            self._tally.compare(record)
         self._status: SweepStatus | None = None
         self._live: Live | None = None
         self._shown_s = clock()

@@ -116,7 +116,9 @@ def _score(path: Path, place: str, row: Mapping[str, Any]) -> tuple[str, Score]:
     texts = {name: row.get(name, "") for name in ("model", "benchmark", "source")}
     for name, text in texts.items():
         if not isinstance(text, str) or len(text) > LONGEST_TEXT or not text.isprintable():
-            raise _refused(path, f"{place} has {name} {text!r:.80}", f"a text of at most {LONGEST_TEXT} characters")
+            raise _refused(
+                path, f"{place} has {name} {text!r:.80}", f"a printable text of at most {LONGEST_TEXT} characters"
+            )
     if not texts["benchmark"]:
         raise _refused(path, f"{place} names no benchmark", "the name of one, as mmlu")
     try:

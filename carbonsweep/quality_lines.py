@@ -33,7 +33,7 @@ def headings(answer: Answer, quality: Quality) -> list[str]:
     objective, scenario = answer.question.objectives[0], answer.question.scenario
     unit = objective.unit_under(scenario)
     what = unit.removeprefix("g ") if objective.name == "carbon" else f"{objective.label}, {unit}"
-    return ["model", quality.benchmark, what, "configuration", ""]
+    return ["model", quality.benchmark, what, "served by", ""]
 
 
 def rows(answer: Answer, quality: Quality) -> list[list[str]]:
@@ -43,7 +43,7 @@ def rows(answer: Answer, quality: Quality) -> list[list[str]]:
             point.best.record.configuration.model,
             "unknown" if point.score is None else f"{point.score.score:g}",
             _value(answer, point.best.values[0]),
-            str(point.best.record.configuration),
+            str(point.best.record.configuration).partition(" on ")[2],
             _standing(point),
         ]
         for point in points(answer, quality)
@@ -88,5 +88,5 @@ def _value(answer: Answer, value: float) -> str:
 
 def _standing(point: QualityPoint) -> str:
     if point.score is None:
-        return "unknown quality: not comparable"
+        return "no score: not comparable"
     return "on the front" if point.dominated_by is None else f"dominated by {point.dominated_by}"

@@ -58,7 +58,8 @@ def asked(given: Mapping[str, Any], before: Quality | None = None) -> Quality:
     if before is not None and benchmark is None and table is None:
         found = before
     else:
-        name = benchmark or (before.benchmark if before else DEFAULT_BENCHMARK)
+        before_name = DEFAULT_BENCHMARK if before is None else before.benchmark
+        name = before_name if benchmark is None else benchmark
         found = shipped(name) if table is None else quality_of_file(table, name)
         if before is not None and before.minimum is not None and minimum is None:
             minimum = _same_benchmark(found, before)

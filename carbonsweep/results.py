@@ -81,6 +81,9 @@ def load(folder: Path) -> Saved:
     except (KeyError, TypeError, AttributeError, ValueError, msgspec.ValidationError) as error:
         raise BadInput(f"{path} is not an answer this version can read: {error!r}") from error
     kept = tuple(record for key, record in latest(records).items() if key in wanted)
+    for record in kept:
+        if not str(record.configuration).isprintable():  # a terminal would obey it
+            raise BadInput(f"{folder}: a record names what is not printable: {str(record.configuration)!r}")
     missing = len(wanted) - len(kept)
     if missing:
         raise BadInput(f"{folder}: {missing} of the {len(wanted)} records the answer rests on are not in records.jsonl")

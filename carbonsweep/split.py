@@ -159,15 +159,16 @@ def handover(prefill: Side, decode: Side, link: Link, pools: Pools | None) -> Ha
 def bytes_per_s(link: Link, prefill_gpu: str, decode_gpu: str) -> float:
     """What large copies reach between two GPU kinds: the slowest of the link and the GPUs' own, times its efficiency.
 
-    Raises BadInput where `link` does not join them.
+    On any link but NVLink itself a GPU with NVLink passes its slot. Raises BadInput where `link` does not join them.
     """
     if not link.joins(prefill_gpu, decode_gpu):
         kinds = " or ".join(f"{gpu} and {gpu}" for gpu in link.gpus or ())
         raise BadInput(f"{link.key} does not join {prefill_gpu} and {decode_gpu}: it joins {kinds}")
     if link is FREE:
         return math.inf
-    own = (facts.gpu(gpu).link_bytes_per_s for gpu in (prefill_gpu, decode_gpu) if gpu != facts.CPU)
-    return min(link.bandwidth_bytes_per_s, *own) * link.efficiency
+    gpus = [gpu for gpu in (prefill_gpu, decode_gpu) if gpu != facts.CPU]
+    own = (link.slot_bytes_per_s.get(gpu, facts.gpu(gpu).link_bytes_per_s) for gpu in gpus)
+    return min((link.bandwidth_bytes_per_s, *own)) * link.efficiency
 
 
 def transfer_s(kv_bytes: Quantity, reached_bytes_per_s: Quantity, latency_s: Quantity) -> Quantity:

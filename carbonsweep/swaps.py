@@ -131,7 +131,7 @@ def line(compared: Comparison) -> str:
     a, b = compared.a.record.configuration, compared.b.record.configuration
     listed = rows(compared)
     at = ", or ".join(
-        f"{row.quantity} {at_words(row)} (here {_digits(row.here)})" for row in listed if row.at is not None
+        f"{row.quantity} {at_words(row)} (here {_digits(row.here)} {row.unit})" for row in listed if row.at is not None
     )
     never = " or ".join(row.quantity for row in listed if row.at is None)
     swaps = [*([f"swaps at {at}"] if at else []), *([f"never by {never} alone"] if never else [])]

@@ -212,7 +212,8 @@ def _say_interrupted(search: Search, hosts: set[str] | None) -> None:
 
     ran = [host for _, host in search.interrupted if host is not None]  # the others were chosen, and not sent yet
     if ran:
-        terminal.warn(f"trials that were running when the last sweep ended, and run again: {len(ran)}")
+        again = "run again" if search.remaining else "not run again"
+        terminal.warn(f"trials that were running when the last sweep ended, and {again}: {len(ran)}")
     away = Counter(host for host in ran if hosts is not None and host not in hosts)
     for host, count in sorted(away.items()):
         terminal.warn(f"{host} is not in the cluster: at most {count} finished measurements are out of reach there")
@@ -238,7 +239,8 @@ def _sweep(asked: Asked, search: Search, folder: OutputFolder, place: Place) -> 
     from carbonsweep.progress import TrialProgress
 
     here = contextlib.nullcontext() if place.connected else connection(None, asked.kind_here)
-    with TrialProgress(search.remaining, asked.question, stops_below=search.stops_below) as progress, here:
+    known = asked.records(folder)
+    with TrialProgress(search.remaining, asked.question, stops_below=search.stops_below, known=known) as progress, here:
         return sweep(
             search=search,
             bench=asked.bench,
@@ -259,11 +261,13 @@ def _answer(asked: Asked, folder: OutputFolder, search: Search, outcome: Outcome
     from carbonsweep.document import document
     from carbonsweep.facts.draws import fit_draws
     from carbonsweep.placement.answers import beside, is_answered
+    from carbonsweep.placement_progress import followed
     from carbonsweep.sweep_cost import sweep_cost
 
     records = asked.records(folder)
     found = answer(records, asked.question)
-    placed = beside(records, found, asked.sought)
+    with followed(asked.sought) as sought:
+        placed = beside(records, found, sought)
     exactly = exact.plan(asked.space, asked.workload, asked.question) if asked.is_modelled else None
     regret = None if exactly is None else exact.regret(found, exactly)
     how = search_lines.searched(
@@ -290,10 +294,7 @@ def _answer(asked: Asked, folder: OutputFolder, search: Search, outcome: Outcome
     sure = of_answer(found, fit_draws())
     written = results.plain(document(found, regret=regret, certainty=sure, cost=cost, notes=notes))
     results.write(folder.folder, found, written)
-    for line in placement_lines.lines(placed):
-        terminal.say(line)
-    terminal.show_answer(found, written, sure)
-    terminal.say(
-        f"Written to {folder.folder}: {', '.join(results.written(found))}; study.journal for optuna-dashboard."
-    )
+    terminal.show_answer(found, written, sure, placement_lines.around(placed))
+    files = ", ".join(results.written(found))
+    terminal.say(f"Written to {folder.folder}: {files}; study.journal for optuna-dashboard.")
     return is_answered(found, placed)

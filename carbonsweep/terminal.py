@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from carbonsweep import certainty_lines, load_lines, quality_lines, search_lines, swaps, verdict_lines
+from carbonsweep.amounts import digits
 from carbonsweep.amounts import grams as grams
 from carbonsweep.amounts import joules as joules
 from carbonsweep.amounts import objective_value as objective_value
@@ -49,10 +50,20 @@ def wide_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
-def show_answer(answer: Answer, document: Mapping[str, Any], certainty: Certainty | None = None) -> None:
-    """Print the whole answer; `document` carries what only the command knows (counts, regret)."""
+def show_answer(
+    answer: Answer,
+    document: Mapping[str, Any],
+    certainty: Certainty | None = None,
+    around: tuple[Iterable[str], Iterable[str]] = ((), ()),
+) -> None:
+    """Print the whole answer; `document` carries what only the command knows (counts, regret).
+
+    `around` are lines on what the best was compared with: before the best, and after all that is said of it.
+    """
     console = wide_console()
     unit = UNITS[answer.question.scenario.functional_unit]
+    for line in around[0]:
+        say(line)
     if answer.best is None:
         _show_nothing_feasible(console, answer)
     else:
@@ -61,6 +72,8 @@ def show_answer(answer: Answer, document: Mapping[str, Any], certainty: Certaint
             say(line)
         for i, line in enumerate(() if certainty is None else certainty_lines.lines(certainty, answer.question)):
             say(f"  {line}" if i else line)
+        for line in around[1]:
+            say(line)
         if answer.runners_up:
             console.print(_table("Runners-up", answer.runners_up, answer.question))
         if len(answer.best_per_model) > 1:
@@ -130,7 +143,7 @@ def _best_lines(best: Candidate, question: Question, unit: str) -> Iterable[str]
     yield f"TPOT            {seconds(measurement.tpot_s)}{tpot}{_distance(best, question, 'tpot_s')}"
     latency = seconds(measurement.prompt_latency_s)
     yield f"prompt latency  {latency}{_distance(best, question, 'prompt_latency_s')}"
-    yield f"throughput      {measurement.throughput:.4g} output tokens/s"
+    yield f"throughput      {digits(measurement.throughput)} output tokens/s"
     yield f"error           {measurement.error_source}"
     yield from (f"FAILED CHECK    {check}" for check in measurement.failed_checks)
 

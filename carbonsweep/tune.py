@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from carbonsweep import options
 from carbonsweep.errors import BadInput
@@ -122,6 +123,7 @@ def command(
         chosen, searched = _searched(given, _site(address, nodes))
         searched, quality = quality_options.searched(given, searched)
         require(sampler, searched, trials)
+        _require_a_chance(sampler)
         question = inputs.question(
             objective=objective,
             slo_ttft=given["slo_ttft"],
@@ -148,11 +150,21 @@ def command(
             sampler,
             size=searched.size,
             trials=trials,
-            free=asked.is_modelled or given["rehearse"],
+            free=asked.is_modelled,
+            rehearsed=given["rehearse"],
             seed=seed,
             chance_left=chance_left,
         )
         return sweeping.run(asked, place, how, out=out or Path("results") / asked.name)
+
+
+def _require_a_chance(sampler: str) -> None:
+    """Raises BadInput where --chance-left was given for a sampler that knows no chance."""
+    given = click.get_current_context().get_parameter_source("chance_left") is not ParameterSource.DEFAULT
+    if given and sampler not in ("auto", "guided"):
+        raise BadInput(
+            f"--chance-left is where --sampler guided stops: {sampler} knows no chance, leave one of them out"
+        )
 
 
 def _searched(given: Mapping[str, Any], site: Mapping[str, Any]) -> tuple[Chosen, Space]:

@@ -51,7 +51,9 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
         | {
             "quantities",
             "placement_lines",
+            "in_turn_lines",
             "placement_page",
+            "placement_progress",
             "placement_option",
             "verdict_lines",
             "explanation_lines",

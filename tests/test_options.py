@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,15 @@ def test_an_experiment_names_prompts_and_template_as_texts(tmp_path: Path, capsy
     file.write_text("prompts = 5\n", encoding="utf-8")
     assert workload_asked("--experiment", str(file)) == {}
     assert "prompts is 5, expected a text in quotes" in capsys.readouterr().err
+
+
+def test_an_output_on_a_full_disk_is_one_line_and_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def command() -> None:
+        print("answer", flush=True)
+
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert end(command) == 4
+        with contextlib.suppress(OSError):
+            full.close()

@@ -198,3 +198,29 @@ def test_measured_records_say_that_the_split_is_measured_but_for_its_hand_over()
     placed = of_records(made, answer(made, asked), sought("split"))
     text = "\n".join(placement_lines.lines(placed))
     assert "basis           measured: both phases: measured, none: made up; hand-over: computed from the facts" in text
+
+
+def test_a_split_that_is_no_better_is_said_after_the_best_and_a_better_one_before() -> None:
+    asked = question(searched(gpus=("T4",)), "energy")
+    before, after = placement_lines.around(of_records([ONE_GPU], answer([ONE_GPU], asked), sought(most=1)))
+    assert (before, after[0].startswith("Placement: no split is better")) == ((), True)
+    made = preferring(70.0)
+    asked = question(searched(gpus=("T4", "RTX6000Ada")), "energy")
+    before, after = placement_lines.around(of_records(made, answer(made, asked), sought()))
+    assert (before[0].startswith("Placement: a split is better"), after) == (True, ())
+    assert placement_lines.around(None) == ((), ())
+
+
+def test_each_model_is_set_against_its_own_best_colocated() -> None:
+    of = searched(models=("LLaMA-7B", "TinyLlama-1.1B"))
+    text = "\n".join(placement_lines.lines(planned(of, question(of), sought())))
+    assert text.count("against its best colocated: prefill on") == 2
+
+
+def test_the_page_has_names_before_its_lines_and_no_columns() -> None:
+    asked = question(searched(gpus=("T4",)), "energy")
+    found = answer([ONE_GPU], asked)
+    section = placement_section(found, {"placement": {"asked": "any", "links": ["PCIe4"], "most_per_pool": 1}})
+    assert section is not None
+    assert any(line.startswith("best split: TinyLlama-1.1B, prefill on") for line in section["lines"])
+    assert not any("  " in line for line in section["lines"])

@@ -51,9 +51,21 @@ def test_a_link_without_a_split_is_refused() -> None:
 def test_an_unknown_link_is_refused() -> None:
     with pytest.raises(UnknownFact, match="PCIe4"):
         sought({"placement": "any", "link": ("PCIe9",)})
+    with pytest.raises(UnknownFact, match="PCIe9"):  # all of them says nothing of this one
+        sought({"placement": "any", "link": ("all", "PCIe9")})
 
 
-@pytest.mark.parametrize("section", [{"asked": "any"}, "any", {"asked": 3, "links": [], "most_per_pool": 1}])
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"asked": "any"},
+        "any",
+        {"asked": 3, "links": ["PCIe4"], "most_per_pool": 1},
+        {"asked": "any", "links": [], "most_per_pool": 1},
+        {"asked": "any", "links": ["PCIe4"], "most_per_pool": 0},
+        {"asked": "any", "links": ["PCIe4"], "most_per_pool": 10**9},
+    ],
+)
 def test_an_answer_that_cannot_be_read_is_refused(section: object) -> None:
     with pytest.raises(BadInput, match="placement"):
         sought({}, {"placement": section})

@@ -204,6 +204,18 @@ def test_a_status_says_how_many_trials_there_are_now(watched: Watched) -> None:
     assert "0/31 trials" in watched.text
 
 
+def test_what_is_known_from_before_is_the_best_so_far_and_no_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    known = [tried(batch_size=8), tried(batch_size=16, outcome=TOO_BIG)]
+    with TrialProgress(40, question(), known=known, clock=clock) as progress:
+        clock.now_s += 60
+        progress.show_status(status())
+    said = capsys.readouterr().err
+    assert "0/40 trials" in said
+    assert "0 infeasible" in said
+    assert f"best so far: {configuration(batch_size=8)}, " in said
+
+
 @pytest.mark.parametrize("columns", [20, 80])
 def test_a_narrow_terminal_cuts_lines_and_wraps_none(columns: int) -> None:
     clock, screen = Clock(), io.StringIO()

@@ -183,6 +183,7 @@ def test_the_lines_say_what_the_scores_are_worth() -> None:
     assert "Qwen2.5-7B as Qwen/Qwen2.5-7B" in said
     rows = quality_lines.rows(found, shipped("mmlu"))
     assert [row[0] for row in rows] == ["Qwen2.5-7B", "LLaMA-7B"]
+    assert rows[0][3] == str(configuration(model="x")).removeprefix("x on ")  # the model is said once
     assert rows[1][-1] == "dominated by Qwen2.5-7B"
     assert rows[0][-1] == "on the front"
 

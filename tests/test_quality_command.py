@@ -51,6 +51,7 @@ def test_bad_quality_options_are_one_line(tmp_path: Path) -> None:
     for options, words in (
         (("--min-quality", "nan"), "--min-quality"),
         (("--quality-benchmark", "mmul"), "mmlu"),
+        (("--quality-benchmark", ""), "unknown quality benchmark ''"),
         (("--quality-table", "q.csv", "--quality-benchmark", "own"), "line 2"),
         (("--quality-table", "gone.csv"), "gone.csv"),
         (("--request-rate", "nan"), "150/min"),

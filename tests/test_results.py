@@ -193,6 +193,13 @@ def test_an_answer_whose_records_are_gone_says_how_many(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_a_name_that_a_terminal_would_obey_is_bad_input(tmp_path: Path) -> None:
+    named = replace(RECORDED[0], configuration=configuration(model="Llama\x1b[2J"))
+    swept(tmp_path, recorded=[named])
+    with pytest.raises(BadInput, match=r"not printable: 'Llama\\x1b\[2J on T4"):
+        load(tmp_path)
+
+
 def test_damaged_lines_of_a_read_sweep_are_told(tmp_path: Path) -> None:
     swept(tmp_path)
     with (tmp_path / RECORDS).open("ab") as file:

@@ -91,6 +91,8 @@ def test_a_link_is_no_faster_than_the_gpus_own() -> None:
     # PCIe 5 on a T4, which has PCIe 3: 15.75 GB/s, of which 86 % are reached.
     assert bytes_per_s(facts.link("PCIe5"), "T4", "H100") == pytest.approx(15.75e9 * 0.86)
     assert bytes_per_s(facts.link("10GbE"), "T4", "H100") == pytest.approx(1.25e9 * 0.94)
+    # Of a machine's own CPUs nothing is known: the link alone.
+    assert bytes_per_s(facts.link("10GbE"), facts.CPU, facts.CPU) == pytest.approx(1.25e9 * 0.94)
     with pytest.raises(BadInput, match="NVLink4 does not join T4 and H100"):
         bytes_per_s(facts.link("NVLink4"), "T4", "H100")
 

@@ -57,8 +57,8 @@ def test_the_best_is_set_against_the_best_of_its_model_on_another_gpu() -> None:
     assert (short(compared.a), short(compared.b)) == ("TinyLlama-1.1B:RTX6000Ada:b1", "TinyLlama-1.1B:T4:b1")
     (said,) = swaps.lines(asked())
     assert said == (
-        "Break-even with T4 batch 1: swaps at intensity 4.57 g/kWh (here 31), or lifetime 0.736 years (here 5), or "
-        "embodied RTX6000Ada 61.3 kg (here 26.6); never by embodied T4 alone."
+        "Break-even with T4 batch 1: swaps at intensity 4.57 g/kWh (here 31 g/kWh), or lifetime 0.736 years "
+        "(here 5 years), or embodied RTX6000Ada 61.3 kg (here 26.6 kg); never by embodied T4 alone."
     )
 
 

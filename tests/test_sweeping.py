@@ -325,6 +325,18 @@ def test_trials_that_were_running_are_told_and_where_nobody_can_look_at_them(
     ]
 
 
+def test_trials_that_were_cut_short_are_not_said_to_run_again_where_nothing_more_is_asked_for(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed_sweep(out, "one")
+    sweeps(monkeypatch)
+    monkeypatch.setattr(Search, "remaining", 0)
+    with pytest.raises(NothingMeasured):
+        sweeping.run(asking(), ALONE, ALL, out=out)
+    said = "trials that were running when the last sweep ended, and not run again: 1"
+    assert capsys.readouterr().err.splitlines()[0] == said
+
+
 def test_a_sweep_that_ended_well_is_not_said_to_have_been_cut_short(
     out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonsweep import answer, inputs, terminal
+from carbonsweep.amounts import digits
 from carbonsweep.document import document
 from carbonsweep.domain import Basis, Configuration, Slo, TrialRecord
 from carbonsweep.evidence import TrialCost
@@ -169,3 +170,8 @@ def test_several_kinds_of_gpu_are_told_apart(capsys: pytest.CaptureFixture[str])
 
 def test_an_answer_that_states_no_cost_prints_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert "This sweep itself" not in printed(capsys, question("carbon"), record(configuration(), measurement()))
+
+
+@pytest.mark.parametrize(("value", "said"), [(20763.4, "20,760"), (4626.0, "4,626"), (0.11482, "0.1148"), (7.0, "7")])
+def test_large_numbers_are_written_out(value: float, said: str) -> None:
+    assert digits(value) == said

@@ -284,6 +284,7 @@ def test_a_journal_that_cannot_be_read_ends_with_4(home: Path) -> None:
         (("--region", "QC", "--sampler", "bayes"), ("--sampler", "'bayes' is not one of", "guided")),
         (("--region", "QC", "--sampler", "exhaustive", "--trials", "5"), ("all 42 configurations", "allows 5")),
         (("--region", "QC", "--chance-left", "1.5"), ("--chance-left", "a chance from 0 to 1")),
+        (("--region", "QC", "--sampler", "tpe", "--chance-left", "0.1"), ("--chance-left", "tpe knows no chance")),
         (("--region", "QC", "--trials", "0"), ("--trials",)),
         (("--region", "QC", "--out", "file"), ("file is a file",)),
         (("--region", "QC", "--out", "file/below"), ("cannot be written",)),

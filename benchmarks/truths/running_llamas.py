@@ -39,12 +39,11 @@ from carbonsweep.domain import Configuration, Refusal, Slo
 from carbonsweep.facts import gpu as gpu_row
 from carbonsweep.inputs import scenario
 from carbonsweep.search.objectives import Question, objectives
-from carbonsweep.units import BYTES_PER_GB
+from carbonsweep.units import BYTES_PER_GB, BYTES_PER_MB
 
 FILES: Final = ("Llama-7b_full_report_f75d9f93.csv", "Llama-13b_full_report_f75d9f93.csv")
 MODELS: Final = dict(zip(FILES, ("Llama-2-7B", "Llama-2-13B"), strict=True))
 MEMORY: Final = "generate.max_memory_allocated(MB)"
-BYTES_PER_MB: Final = 1e6
 GUIDED_BY: Final = (LLM_PERF,)
 """Other GPUs, other models but one shape, batch 1 only. The two older reports of the same folder time the same model on
 the same A100, so they stay out as well."""

@@ -74,7 +74,9 @@ def load_of(measurement: Measurement, scenario: Scenario) -> Load[float]:
 
 def is_split(measurement: Measurement) -> bool:
     """Whether each phase has devices of its own."""
-    return measurement.transfer is not None or measurement.prefill.gpu != measurement.decode.gpu
+    if measurement.transfer is not None:
+        return not measurement.transfer.same_devices
+    return measurement.prefill.gpu != measurement.decode.gpu
 
 
 def waits(scenario: Scenario) -> bool:

@@ -10,6 +10,7 @@ from carbonsweep.domain import Configuration, TrialRecord
 from carbonsweep.explanation.sensitivity import Sensitivity, Setting, relative
 from carbonsweep.search.objectives import LIMIT_NAMES, worst_excess
 from carbonsweep.swaps import short
+from carbonsweep.trial import NOT_RUN
 from carbonsweep.units import BYTES_PER_GB
 
 AXES: Final = {"gpu": "GPU", "model": "model", "gpu_count": "GPUs per replica", "dtype": "dtype", "engine": "engine"}
@@ -43,10 +44,18 @@ def refused_reason(record: TrialRecord) -> str:
     """Why a configuration gave no result, in few words."""
     if record.refusal is None:
         return "unknown"
-    lacking = lacking_bytes(record)
-    if lacking is not None:
-        return f"does not fit: lacks {lacking / BYTES_PER_GB:.4g} GB a device"
+    if lacking_bytes(record) is not None:
+        return f"does not fit: {lacking_words(record)}"
     return f"{record.refusal.kind}: {record.refusal.reason}"
+
+
+def lacking_words(record: TrialRecord) -> str:
+    """How much memory it lacks; at least, where a smaller batch that does not fit stands for it."""
+    lacking = lacking_bytes(record)
+    if lacking is None:
+        return "by how much is unknown"
+    least = "at least " if record.cost == NOT_RUN else ""
+    return f"lacks {least}{lacking / BYTES_PER_GB:.4g} GB a device"
 
 
 _FIELDS: Final = (*AXES, _BATCH)

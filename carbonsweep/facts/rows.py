@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from carbonsweep.facts.frozen import FrozenMapping
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
@@ -174,6 +176,7 @@ class Link:
     `bandwidth_bytes_per_s` is one direction, `efficiency` the share of it that large copies reach; `latency_s` passes
     before the first byte arrives. `overlap_share` of the copy can hide behind the prefill. `energy_j_per_byte` is that
     of both ends together. `gpus` are the kinds that have it, each joined to its own kind only; None: it joins any two.
+    `slot_bytes_per_s`: one direction of the slots of kinds with NVLink of their own, where they are slower than this.
     """
 
     key: str
@@ -187,6 +190,7 @@ class Link:
     energy_high_j_per_byte: float
     source: Mapping[str, str]
     gpus: tuple[str, ...] | None = None
+    slot_bytes_per_s: Mapping[str, float] = FrozenMapping({})
     estimated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

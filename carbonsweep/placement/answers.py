@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
 from carbonsweep.answer import Answer, Candidate, candidate, priced
 from carbonsweep.bench.points import Indices
-from carbonsweep.bench.roofline import RooflineBench, predict_points
+from carbonsweep.bench.roofline import Phases, RooflineBench, predict_points
 from carbonsweep.carbon.write_off import charged_kg
 from carbonsweep.domain import Configuration, Footprint, Measurement, TrialRecord, Workload
 from carbonsweep.exact import Plan
 from carbonsweep.facts import Link
 from carbonsweep.placement import sides
-from carbonsweep.placement.best import Pick, best_of_groups, is_better
+from carbonsweep.placement.best import Pick, Told, best_of_groups, is_better, unheard
+from carbonsweep.placement.in_turn import best_in_turn, in_turn
 from carbonsweep.placement.quantities import Terms, reached
 from carbonsweep.placement.sides import Phase, Sides
 from carbonsweep.search.objectives import Objective, Question
-from carbonsweep.split import Handover, Pools, Side, compose, handover
+from carbonsweep.split import FREE, Handover, Pools, Side, compose, handover
 from carbonsweep.trial import trial
 
 Choice = Literal["colocated", "split", "any"]
@@ -29,11 +30,12 @@ Key = TypeVar("Key", str, tuple[str, str])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """Which placements are asked for, over which links, with how many replicas in a pool at most."""
+    """Which placements are asked for, over which links, replicas of a pool at most, and who hears of the search."""
 
     choice: Choice
     links: tuple[Link, ...]
     most_per_pool: int
+    told: Told = field(default=unheard, compare=False)
 
     @property
     def pools(self) -> list[Pools]:
@@ -74,7 +76,8 @@ class Placement:
 
     `splits` holds the best feasible one by (model, link); `bound` is the best where GPUs that wait do other work, and
     `bounds` that of each model, none where a request rate is stated: then nothing else is done. `closest` misses the
-    limits by least, where no split meets them. `combinations` counts pairs x links x pools.
+    limits by least, where no split meets them. `in_turn` are the best of each model with both phases on the same GPUs,
+    in batches of their own size (`placement.in_turn`), to compare with. `combinations`: pairs x links x pools.
     """
 
     sought: Sought
@@ -86,6 +89,7 @@ class Placement:
     closest: SplitCandidate | None
     splits: Mapping[tuple[str, str], SplitCandidate]
     bounds: Mapping[str, SplitCandidate]
+    in_turn: Mapping[str, SplitCandidate]
     combinations: int
 
     @property
@@ -98,6 +102,11 @@ class Placement:
     def per_model(self) -> dict[str, SplitCandidate]:
         """The best of each model that has one."""
         return _least((model, each) for (model, _), each in self.splits.items())
+
+    @property
+    def best_in_turn(self) -> SplitCandidate | None:
+        """Of any model."""
+        return min(self.in_turn.values(), key=lambda each: each.loss, default=None)
 
     @property
     def best(self) -> Literal["split", "colocated"] | None:
@@ -139,8 +148,10 @@ def of_plan(planned: Plan, workload: Workload, question: Question, sought: Sough
     """Over every pair of points of a plan; memory is that of GPUs that run one phase alone. Raises as `footprint`."""
     points = planned.points
     of_phase = {phase: sides.of_points(points, predict_points(points, workload, phase), phase) for phase in _PHASES}
+    whole = predict_points(points, workload)
+    of_both = {phase: sides.of_points(points, whole, phase) for phase in _PHASES}
 
-    def side(place: int, phase: Phase) -> Side:
+    def side(place: int, phase: Phases) -> Side:
         served = points.configuration(place)
         measurement = RooflineBench(phases=phase).measure(served, workload)
         return Side(configuration=served, workload=workload.name, measurement=measurement)
@@ -153,17 +164,18 @@ def of_plan(planned: Plan, workload: Workload, question: Question, sought: Sough
     _, first = np.unique(points.model.index[ranked], return_index=True)
     best = [trial(RooflineBench(), points.configuration(int(i)), workload) for i in ranked[np.sort(first)]]
     colocated = {record.configuration.model: candidate(record, question) for record in best}
-    return _placement(of_phase, points.gpu.values, workload.output_tokens, side, question, sought, colocated)
+    return _placement(of_phase, of_both, points.gpu.values, workload.output_tokens, side, question, sought, colocated)
 
 
 def of_records(records: Sequence[TrialRecord], found: Answer, sought: Sought) -> Placement:
     """Over every pair of the records of one workload, whichever bench found them. Raises as `footprint`."""
     question = found.question
     measured = [record for record in records if record.measurement is not None]
-    gpus = tuple(sorted({record.configuration.gpu for record in measured}))
+    found_on = {each.gpu for r in measured if r.measurement for each in (r.measurement.prefill, r.measurement.decode)}
+    gpus = tuple(sorted(found_on))
     of_phase = {phase: sides.of_records(measured, gpus, phase) for phase in _PHASES}
 
-    def side(place: int, phase: Phase) -> Side:
+    def side(place: int, phase: Phases) -> Side:
         return Side.of(measured[place])
 
     ranked = sorted(found.feasible, key=lambda c: compared(question.objectives[0], c.values[0], c.measurement))
@@ -171,15 +183,16 @@ def of_records(records: Sequence[TrialRecord], found: Answer, sought: Sought) ->
     for each in ranked:
         colocated.setdefault(each.record.configuration.model, each)
     output_tokens = 0 if not measured else measured[0].workload.output_tokens
-    return _placement(of_phase, gpus, output_tokens, side, question, sought, colocated)
+    return _placement(of_phase, of_phase, gpus, output_tokens, side, question, sought, colocated)
 
 
 _PHASES: Final[tuple[Phase, ...]] = ("prefill", "decode")
-_SideOf = Callable[[int, Phase], Side]
+_SideOf = Callable[[int, Phases], Side]
 
 
 def _placement(
     of_phase: Mapping[Phase, Sides],
+    of_both: Mapping[Phase, Sides],
     gpus: Sequence[str],
     output_tokens: int,
     side: _SideOf,
@@ -196,13 +209,19 @@ def _placement(
     terms = Terms(output_tokens=output_tokens, links=sought.links, kg=np.array(kg), reached=reached(sought.links, gpus))
 
     def made(pick: Pick) -> SplitCandidate:
-        return _candidate(side(pick.prefill, "prefill"), side(pick.decode, "decode"), pick, sought, question)
+        first, second = side(pick.prefill, "prefill"), side(pick.decode, "decode")
+        return _candidate(first, second, sought.links[pick.link], pick.pools, question)
 
-    found = best_of_groups(prefill, decode, terms, question, sought.pools)
+    def turning(pick: Pick) -> SplitCandidate:
+        first, second = side(pick.prefill, "both"), side(pick.decode, "both")
+        return _candidate(first, second, FREE, None, question, in_turn(first, second))
+
+    found = best_of_groups(prefill, decode, terms, question, sought.pools, sought.told)
     best, nearest = _first(p for p in found.values() if p.excess <= 0), _first(found.values())
     unshared = question.scenario.request_rate_per_s is not None
     bounds = {} if unshared else best_of_groups(prefill, decode, terms, question, [None])
     bound = _first(pick for pick in bounds.values() if pick.excess <= 0)
+    turns = best_in_turn(of_both["prefill"], of_both["decode"], terms, question)
     return Placement(
         sought=sought,
         question=question,
@@ -213,6 +232,7 @@ def _placement(
         closest=None if best is not None or nearest is None else made(nearest),
         splits=_least(((each.prefill.model, each.link.key), each) for each in _feasible(found, made)),
         bounds=_least((each.prefill.model, each) for each in _feasible(bounds, made)),
+        in_turn=_least((each.prefill.model, each) for each in map(turning, turns) if each.is_feasible),
         combinations=_pairs(prefill.group, decode.group) * len(sought.links) * len(sought.pools),
     )
 
@@ -222,19 +242,20 @@ def beside(records: Sequence[TrialRecord], found: Answer, sought: Sought | None)
     return None if sought is None else of_records(records, found, sought)
 
 
-def _candidate(prefill: Side, decode: Side, pick: Pick, sought: Sought, question: Question) -> SplitCandidate:
-    """What was picked, as a measurement: the arithmetic of records, not that of arrays."""
-    link = sought.links[pick.link]
-    measurement = compose(prefill, decode, link, pick.pools)
+def _candidate(
+    prefill: Side, decode: Side, link: Link, pools: Pools | None, question: Question, made: Measurement | None = None
+) -> SplitCandidate:
+    """What was picked, as a measurement (`made`, or composed): the arithmetic of records, not that of arrays."""
+    measurement = made or compose(prefill, decode, link, pools)
     values = question.values(measurement)
     return SplitCandidate(
         prefill=prefill.configuration,
         decode=decode.configuration,
         link=link,
-        pools=pick.pools,
-        handover=handover(prefill, decode, link, pick.pools),
+        pools=pools,
+        handover=handover(prefill, decode, link, pools),
         measurement=measurement,
-        busy=compose(prefill, decode, link, None),
+        busy=made or compose(prefill, decode, link, None),
         values=values,
         loss=compared(question.objectives[0], values[0], measurement),
         excess=question.slo.excess(measurement),

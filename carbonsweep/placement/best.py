@@ -7,7 +7,7 @@ with the number of pairs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,9 @@ BLOCK: Final = 100_000
 """Combinations evaluated at a time: few enough that the arrays of a block stay in the processor's cache."""
 SAME: Final = 1e-12
 """Relative difference below which two losses are equal: rounding must not choose twice as many GPUs."""
+
+
+Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +56,38 @@ def is_better(one: Pick, other: Pick) -> bool:
     return False
 
 
+def unheard(done: int, total: int) -> None:
+    """Nobody is told how far a search is."""
+
+
 def best_of_groups(
-    prefill: Sides, decode: Sides, terms: Terms, question: Question, pools: Sequence[Pools | None]
+    prefill: Sides,
+    decode: Sides,
+    terms: Terms,
+    question: Question,
+    pools: Sequence[Pools | None],
+    told: Told = unheard,
 ) -> dict[tuple[int, int], Pick]:
     """The best of every group and link, by (group, link), over all pairs and pools; of equal ones the first pools'.
 
-    A pair without a value of an objective (unknown joules) is left out, so a group without any is as well.
+    A pair without a value of an objective (unknown joules) is left out, so a group without any is as well. `told` hears
+    how many blocks are done, of how many.
     """
     best: dict[tuple[int, int], Pick] = {}
-    for group in np.intersect1d(prefill.group, decode.group).tolist():
-        first, second = prefill.part(prefill.group == group), decode.part(decode.group == group)
-        for rows, each in itertools.product(_chunks(len(first), len(second) * len(terms.links)), pools):
-            for pick in _best_of_block(first.part(rows), second, terms, question, each):
-                key = (group, pick.link)
-                if key not in best or is_better(pick, best[key]):
-                    best[key] = pick
+    groups = np.intersect1d(prefill.group, decode.group).tolist()
+    sides = {group: (prefill.part(prefill.group == group), decode.part(decode.group == group)) for group in groups}
+    blocks = [
+        (group, rows, each)
+        for group, (first, second) in sides.items()
+        for rows, each in itertools.product(_chunks(len(first), len(second) * len(terms.links)), pools)
+    ]
+    for done, (group, rows, each) in enumerate(blocks, 1):
+        first, second = sides[group]
+        for pick in _best_of_block(first.part(rows), second, terms, question, each):
+            key = (group, pick.link)
+            if key not in best or is_better(pick, best[key]):
+                best[key] = pick
+        told(done, len(blocks))
     return best
 
 

@@ -27,13 +27,15 @@ from carbonsweep.split import Pools, bytes_per_s, rate_per_s, transfer_s, wait_s
 class Terms:
     """What the arithmetic needs beside the two sides; `kg` is what is charged for making one device of each kind.
 
-    `reached` holds bytes per second, (links, kinds, kinds), 0 where a link does not join two kinds.
+    `reached` holds bytes per second, (links, kinds, kinds), 0 where a link does not join two kinds. `same_devices`: one
+    set of GPUs runs both phases in turn.
     """
 
     output_tokens: int
     links: tuple[Link, ...]
     kg: Array
     reached: Array
+    same_devices: bool = False
 
 
 def reached(links: Sequence[Link], gpus: Sequence[str]) -> Array:
@@ -72,6 +74,7 @@ class SplitQuantities:
     batch: Array
     prompt_tokens: Array
     output_tokens: int
+    same_devices: bool = False
 
     @property
     def tpot_s(self) -> Array:
@@ -95,7 +98,7 @@ class SplitQuantities:
             case "tpot":
                 return self.tpot_s
             case "throughput":
-                return self.batch * self.output_tokens / np.maximum(self.prefill_taken_s, self.decode_taken_s)
+                return self.batch * self.output_tokens / np.maximum(*self._devices_s)
         raise ValueError(f"objective {objective} has no array form")
 
     def loss(self, objective: Objective, scenario: Scenario) -> Array:
@@ -112,13 +115,16 @@ class SplitQuantities:
             worst = np.maximum(worst, getattr(self, name) / limit - 1)
         return worst
 
+    @property
+    def _devices_s(self) -> tuple[Array, Array]:
+        """Seconds that the devices of prefill, and of decode, are taken; the same ones for both phases together."""
+        if self.same_devices:
+            return (self.prefill_taken_s + self.decode_taken_s,) * 2
+        return self.prefill_taken_s, self.decode_taken_s
+
     def _load(self, scenario: Scenario) -> Load[Array]:
-        return load(
-            prefill_devices_s=self.prefill_taken_s,
-            decode_devices_s=self.decode_taken_s,
-            batch=self.batch,
-            scenario=scenario,
-        )
+        prefill_s, decode_s = self._devices_s
+        return load(prefill_devices_s=prefill_s, decode_devices_s=decode_s, batch=self.batch, scenario=scenario)
 
     def _energy_j(self, scenario: Scenario) -> Array:
         loaded = self._load(scenario)
@@ -212,6 +218,7 @@ def quantities(
         batch=decode.batch,
         prompt_tokens=prefill.prompt_tokens * batches,
         output_tokens=terms.output_tokens,
+        same_devices=terms.same_devices,
     )
 
 

@@ -94,7 +94,9 @@ def difference_error(placement: Placement) -> float | None:
         shared = of_phase[phase].gpu == served.gpu and {m.basis for m in both} == {"modelled"}
         halves += [abs(found[1] - found[0])] if shared else found
     whole = sum(parts(name, scenario, placement.colocated.measurement, placement.colocated.measurement, None).values())
-    return math.hypot(*halves) / whole
+    # Parts of throughput are seconds, and its saving r - 1 is of their inverse r: d(1 / r) = dr / r^2.
+    scale = (1 + (placement.saves or 0.0)) ** 2 if name == "throughput" else 1.0
+    return math.hypot(*halves) / whole * scale
 
 
 def _counted(objective: str) -> tuple[Phase, ...]:

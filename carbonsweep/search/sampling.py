@@ -42,15 +42,25 @@ class Sampling:
     chance_left: float = CHANCE_LEFT
 
 
-def sampling(asked: str, *, size: int, trials: int | None, free: bool, seed: int, chance_left: float) -> Sampling:
-    """Of `asked`, auto or a name, for a space of `size` configurations; `free`: every trial is, or is a rehearsal.
+def sampling(
+    asked: str,
+    *,
+    size: int,
+    trials: int | None,
+    free: bool,
+    seed: int,
+    chance_left: float,
+    rehearsed: bool = False,
+) -> Sampling:
+    """Of `asked`, auto or a name, for a space of `size` configurations; `free`: every trial is modelled.
 
     auto: exhaustive where trials are free and as many are allowed as the space is large, else model-guided. A rehearsal
-    is for trying every machine, and what it measures is no GPU's, so nothing can guide it. Without `trials`:
-    DEFAULT_TRIALS, exhaustive all; never more than there are.
+    is for trying every machine, and what it measures is no GPU's, so nothing can guide it: exhaustive, or random where
+    not all are allowed. Without `trials`: DEFAULT_TRIALS, exhaustive all; never more than there are.
     """
-    whole = free and (trials or DEFAULT_TRIALS) >= size
-    auto: SamplerName = "exhaustive" if whole else "guided"
+    whole = (free or rehearsed) and (trials or DEFAULT_TRIALS) >= size
+    in_part: SamplerName = "random" if rehearsed else "guided"
+    auto: SamplerName = "exhaustive" if whole else in_part
     sampler = next((name for name in SAMPLERS if name == asked), auto)
     default = size if sampler == "exhaustive" else DEFAULT_TRIALS
     return Sampling(sampler=sampler, trials=min(size, trials or default), seed=seed, chance_left=chance_left)

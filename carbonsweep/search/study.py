@@ -246,11 +246,12 @@ class Search:
             self._drop_waiting(lambda configuration: self._at.running[configuration] is None)
 
     def _tell_known(self) -> int:
-        """Tell records from earlier sweeps, in the order of configurations, up to the budget."""
+        """Tell all records from earlier sweeps, in the order of configurations: more than the budget are known as well.
+
+        The answer ranks them all, so a chance of something better that left any out would be that of another answer.
+        """
         reused = 0
         for configuration, record in sorted(self._at.known.items(), key=lambda pair: pair[0]):
-            if len(self._at.told) >= self._budget:
-                break
             if configuration in self._at.told or configuration not in self._space:
                 continue
             self._ledger.add(record)

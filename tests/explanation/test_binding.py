@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from carbonsweep.answer import answer
 from carbonsweep.domain import Slo, TrialRecord
 from carbonsweep.explanation.binding import Binding, binding
+from carbonsweep.explanation.choices import refused_reason
 from carbonsweep.explanation_lines import binding_lines
+from carbonsweep.trial import NOT_RUN
 from tests.conftest import FAILED, configuration, record
 from tests.explanation.made import LIMITS, STEPS, made, near, too_big
 from tests.test_answer import asking
@@ -65,6 +69,13 @@ def test_the_next_larger_batch_that_does_not_fit_is_memory() -> None:
         "Memory: batch 16, the next larger one, does not fit (lacks 2 GB a device); "
         "from batch 4 to 8 energy changed by -20 %; what it would give is unknown."
     )
+
+
+def test_what_a_smaller_batch_stands_for_lacks_at_least_as_much() -> None:
+    # Batch 32 was not tried, since 16 lacks 2 GB already: its own need is larger, by how much nobody knows.
+    implied = replace(too_big(32, 2e9), cost=NOT_RUN)
+    assert refused_reason(too_big(16, 2e9)) == "does not fit: lacks 2 GB a device"
+    assert refused_reason(implied) == "does not fit: lacks at least 2 GB a device"
 
 
 def test_a_larger_batch_that_ran_or_failed_is_not_memory() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from carbonsweep import facts
 from carbonsweep.errors import UnknownFact
+from carbonsweep.split import bytes_per_s
 
 DEMANDED = {"PCIe3", "PCIe4", "PCIe5", "10GbE", "25GbE", "100GbE", "400GbE", "NVLink3", "NVLink4"}
 
@@ -33,6 +34,30 @@ def test_nvlink_is_as_fast_as_the_gpus_that_have_it() -> None:
     for key, row in facts.links().items():
         for gpu in row.gpus or ():
             assert facts.gpu(gpu).link_bytes_per_s == row.bandwidth_bytes_per_s, key
+
+
+def test_no_gpu_is_faster_over_a_link_than_its_slot() -> None:
+    # Slots of the kinds whose own link is NVLink: PCI Express 3, 4, 4, and 5 for the rest.
+    slots = {
+        "V100": "PCIe3",
+        "A100-40": "PCIe4",
+        "A100-80": "PCIe4",
+        "H100": "PCIe5",
+        "H200": "PCIe5",
+        "GH200": "PCIe5",
+    }
+    nvlink = {gpu for row in facts.links().values() for gpu in row.gpus or ()}
+    assert nvlink == set(slots)
+    for key, row in facts.links().items():
+        for gpu, slot in slots.items():
+            if row.gpus is None:
+                most = min(row.bandwidth_bytes_per_s, facts.link(slot).bandwidth_bytes_per_s)
+                assert bytes_per_s(row, gpu, gpu) == pytest.approx(most * row.efficiency), (key, gpu)
+            elif gpu in row.gpus:
+                assert bytes_per_s(row, gpu, gpu) == pytest.approx(row.bandwidth_bytes_per_s * row.efficiency), (
+                    key,
+                    gpu,
+                )
 
 
 def test_nvlink_joins_its_own_kinds_each_with_itself() -> None:

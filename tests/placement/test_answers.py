@@ -10,7 +10,7 @@ import pytest
 from carbonsweep import exact, facts, inputs
 from carbonsweep.answer import answer
 from carbonsweep.bench.roofline import RooflineBench
-from carbonsweep.domain import Configuration, Measurement, TrialRecord, Workload
+from carbonsweep.domain import Configuration, Measurement, PhaseMeasurement, TrialRecord, Workload
 from carbonsweep.errors import DoesNotFit
 from carbonsweep.placement.answers import Choice, Placement, Sought, beside, of_plan, of_records
 from carbonsweep.placement.why import difference_error, why
@@ -261,6 +261,25 @@ def test_throughput_is_compared_by_the_gpu() -> None:
     assert placed.split is not None
     gpus = placed.split.measurement.prefill.gpu_count + placed.split.measurement.decode.gpu_count
     assert -placed.split.loss == pytest.approx(placed.split.values[0] / gpus)
+
+
+def test_the_error_of_throughput_is_that_of_its_ratio() -> None:
+    # A T4 that prefills in 3 s and decodes in 1 s, an Ada the other way round: colocated 4 s a batch, split 1:1 both
+    # are taken 1 s, 2 GPU seconds: twice as much by the GPU. Seconds are known to 10 %: hypot(0.3, 0.1) s of the
+    # colocated one's 4 are open where one phase moves, and at twice the rate the ratio is 4 times as sensitive.
+    def timed(duration_s: float, gpu: str) -> PhaseMeasurement:
+        within = {"duration_low_s": 0.9 * duration_s, "duration_high_s": 1.1 * duration_s}
+        return phase(duration_s, 20.0, gpu=gpu, **within)
+
+    ada = "RTX6000Ada"
+    made = [
+        record(configuration(gpu=gpu), measurement(gpu=gpu, prefill=timed(prefill_s, gpu), decode=timed(decode_s, gpu)))
+        for gpu, prefill_s, decode_s in (("T4", 3.0, 1.0), (ada, 1.0, 3.0))
+    ]
+    asked = question(searched(gpus=("T4", ada)), "throughput")
+    placed = of_records(made, answer(made, asked), sought(most=1))
+    assert placed.saves == pytest.approx(1.0)
+    assert difference_error(placed) == pytest.approx((0.3**2 + 0.1**2) ** 0.5 / 4 * 2**2)
 
 
 def test_refusals_and_records_of_other_stacks_are_no_partners() -> None:

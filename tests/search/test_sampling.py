@@ -45,6 +45,8 @@ def chosen(asked: str, **changes: Any) -> tuple[str, int]:
         ({"trials": 1000}, ("guided", 84)),
         ({"trials": 10}, ("guided", 10)),
         ({"size": 1400}, ("guided", DEFAULT_TRIALS)),
+        ({"rehearsed": True}, ("exhaustive", 84)),
+        ({"rehearsed": True, "trials": 10}, ("random", 10)),  # what stands in for a GPU tells nothing about it
     ],
 )
 def test_auto_is_exhaustive_where_trials_are_free_and_all_are_allowed_else_guided(

@@ -175,7 +175,9 @@ def test_a_space_sampled_nearly_to_the_end_still_hands_out_nothing_twice() -> No
     # TPE proposes its favourites again and again; the eleventh of twelve must be another.
     searching = search(asking(), trials=11)
     assert len(set(run(searching))) == 11
-    assert TrialState.RUNNING not in states(searching.study)
+    # What it proposes once more it is told once more: it learned nothing from a trial that failed.
+    assert set(states(searching.study)) == {TrialState.COMPLETE}
+    assert len(searching.study.trials) > 11
 
 
 @pytest.mark.parametrize(("space", "trials"), [(SPACE, 12), (LARGE, 25)], ids=["exhaustive", "sampled"])
@@ -285,9 +287,11 @@ def test_known_records_are_told_at_once_and_not_handed_out(storage: BaseStorage 
     assert set(told) == {each.key for each in before.values()}
 
 
-def test_more_records_than_trials_leave_nothing_to_run() -> None:
+def test_more_records_than_trials_are_all_told_and_leave_nothing_to_run() -> None:
+    # The answer ranks them all: a chance worked out from 4 of them would be that of another answer.
     searching = search(asking(), records={point: outcome(point) for point in POINTS}, trials=4)
-    assert (searching.told, searching.remaining, searching.suggest()) == (4, 0, None)
+    assert (searching.told, searching.remaining, searching.suggest()) == (12, 0, None)
+    assert len(searching.study.trials) == 12
 
 
 def test_a_record_told_as_known_has_the_values_and_constraints_of_one_that_ran() -> None:

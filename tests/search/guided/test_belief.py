@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import kurtosis
 
+from carbonsweep.domain import Refusal
 from carbonsweep.search.guided.belief import Belief, Candidates
-from tests.conftest import SHORT
+from tests.conftest import SHORT, record
 from tests.search.guided.worlds import World, asking, by_size, configurations
 
 WORLD = World(configurations=configurations(), seconds=by_size)
@@ -28,6 +29,16 @@ def test_a_gpu_that_was_never_timed_may_surprise() -> None:
     # Of a normal distribution 0; of Student's with 3 degrees of freedom without bound.
     assert timed < 4
     assert untimed > 6
+
+
+def test_what_is_refused_for_certain_runs_in_no_draw() -> None:
+    # No cause of a refusal spares another batch size; another model shares some causes, but not all.
+    first, other_batch, other_model = WORLD.configurations[0], 1, 12
+    refused = {0: record(first, Refusal(kind="unsupported", reason="made up"))}
+    seen = Belief(Candidates(WORLD.configurations, SHORT, asking(), WORLD.guidance()), refused)
+    runs = seen.joint(np.array([other_batch, other_model]), 400, 0).runs.mean(axis=0)
+    assert runs[0] == 0
+    assert 0.2 < runs[1] < 0.8
 
 
 def test_a_run_that_the_device_model_held_impossible_corrects_nothing_else() -> None:

@@ -116,6 +116,16 @@ def test_without_measurements_draws_have_no_bias_and_the_spread_of_the_prior() -
     assert found.std() == pytest.approx(0.2 * np.sqrt(3.4), rel=0.3)
 
 
+def test_what_is_not_known_of_one_output_has_nothing_to_do_with_another() -> None:
+    # Scales spread over a decade: were both outputs of a draw under one likeness, the logarithms of their sizes would
+    # correlate by 0.44 / (0.44 + 1.23), the variances of ln(scale) and of ln|normal|: by a quarter.
+    known = {output: told({}) for output in ("prefill_s", "decode_s")}
+    correction = Correction(ROWS, {output: np.full(len(POINTS), 0.2) for output in known}, known)
+    draws = correction.draws(WHERE[:1], 6000, np.random.default_rng(0))
+    sizes = [np.log(np.abs(each[:, 0])) for each in draws.values()]
+    assert abs(np.corrcoef(sizes)[0, 1]) < 0.08
+
+
 def test_marginals_agree_with_draws() -> None:
     values = {0: 0.5, 2: 0.4, 6: 0.3, 21: 0.45, 33: 0.2, 12: 0.35}
     correction = Correction(ROWS, {"decode_s": np.full(len(POINTS), 0.2)}, {"decode_s": told(values)})

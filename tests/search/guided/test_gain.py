@@ -54,6 +54,15 @@ def test_what_was_measured_feasible_stays_found_and_what_runs_only_where_it_is_d
     assert chance(view([[3, 2]], [[0, 0.1]], 1, 0)) == 1.0
 
 
+def test_what_is_drawn_infeasible_while_it_runs_takes_no_area_from_the_others() -> None:
+    # One open point of (2, 2); one running of (1, 1), which would dominate it, but in the first draw breaks a limit.
+    losses = [[[2, 2], [1, 1], [4, 4]], [[2, 2], [1, 1], [4, 4]]]
+    seen = view(losses, [[-1, 0.1, -1], [-1, -1, -1]], 1, 1)
+    # The reference is a tenth of the range beyond the worst of 2 and 4: 4.2; (1, 1) is feasible in no more than half of
+    # the draws. The open point adds 2.2 x 2.2 - 0.2 x 0.2 in the first draw, and nothing in the second.
+    assert gains(seen, RANDOM) == pytest.approx([(2.2**2 - 0.2**2) / 2])
+
+
 def test_with_nothing_found_the_chance_is_that_anything_is_feasible() -> None:
     assert chance(view([[1, 2], [1, 2], [1, 2], [1, 2]], [[1, 1], [-1, 1], [1, -1], [1, 1]], 2, 0)) == 0.5
 

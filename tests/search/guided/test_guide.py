@@ -132,6 +132,28 @@ def test_the_limit_is_met_by_what_is_suggested_first() -> None:
     assert chosen == replace(BEST, batch_size=4)
 
 
+def test_what_was_measured_beyond_a_limit_is_not_found() -> None:
+    # The densest, batch 16 on the H100, takes 1.98 s: it must not stand in the way of batch 4, which keeps to 1.9 s.
+    guide = WORLD.guide(asking("throughput", prompt_latency_s=1.9), error=0.05)
+    densest = replace(BEST, batch_size=16)
+    assert guide.chance_left({densest: WORLD.record(densest)}) > 0.95
+
+
+def test_what_is_known_runs_no_more_whoever_says_so() -> None:
+    # All but the H100 is known, and the GPUs lie within 4 %: that it is better is likely, and not certain.
+    close = replace(WORLD, seconds=lambda c: by_size(c) ** 0.02)
+    records = {c: close.record(c) for c in close.configurations if c.gpu != "H100"}
+    alone = close.guide().chance_left(records)
+    assert 0.5 < alone < 0.95
+    assert close.guide().chance_left(records, running=list(records)) == alone
+
+
+def test_where_nothing_can_gain_the_next_exceeds_the_limits_least() -> None:
+    # A thousandth of the fastest latency: nothing is feasible in any draw. The densest exceeds it most.
+    guide = WORLD.guide(asking("throughput", prompt_latency_s=0.001), error=0.05)
+    assert guide.suggestion({}) == BEST
+
+
 def test_a_limit_exceeded_at_one_batch_size_is_exceeded_at_every_larger_one() -> None:
     # The guide says a tenth of the seconds, so everything looks feasible; 16 prompts are measured at 1.98 s, above 1.9.
     misled = replace(WORLD, guided=lambda _: 0.1, configurations=configurations(batches=(1, 4, 16, 32, 64)))

@@ -55,6 +55,19 @@ def test_what_is_refused_at_one_batch_size_is_refused_at_every_larger_one_and_wh
     assert [found[c] for c in ALL[:5]] == [1, 1, 0, 0, 0]
 
 
+@pytest.mark.parametrize("order", [(1, 3), (3, 1)])
+def test_of_two_refusals_the_smaller_batch_tells_of_what_lies_between(order: tuple[int, int]) -> None:
+    roomy = replace(WORLD, memory=lambda _: 0.2)
+    of = Candidates(ALL, SHORT, asking(), roomy.guidance())
+    assert memory(of.rows, of.group, of.guidance, {i: refused(i) for i in order}).known[:5].tolist() == [
+        0,
+        -1,
+        -1,
+        -1,
+        -1,
+    ]
+
+
 def test_a_refusal_is_certain_of_larger_batches_whatever_the_device_model_says_of_them() -> None:
     # It says 0.6 of what there is at every batch size: without the implication, some would fit.
     flat = replace(WORLD, memory=lambda _: 0.6)
@@ -85,6 +98,15 @@ def test_a_measured_peak_tells_more_than_that_it_fitted() -> None:
     fitted = replace(peak, peak_memory_bytes=None)
     assert chances(record(ALL[3], fitted), memory_off=0.5)[ALL[4]] > 0.9
     assert chances(record(ALL[3], peak), memory_off=0.5)[ALL[4]] < 0.2
+
+
+def test_a_peak_far_below_what_was_guided_moves_the_boundary_up() -> None:
+    # Guided to 1.4 of the truth: 0.95 of what there is at batch 8 and 2.1 at 16 (true: 0.68, 1.5); measured at 8: 0.4.
+    peak = measurement(gpu="T4", batch_size=8, peak_memory_bytes=0.4e10)
+    fitted = replace(peak, peak_memory_bytes=None)
+    near = {"memory_off": 0.8}  # guided: 0.76 at batch 8, 1.2 at batch 16
+    assert chances(record(ALL[3], fitted), **near)[ALL[4]] < 0.1
+    assert chances(record(ALL[3], peak), **near)[ALL[4]] > 0.9
 
 
 def test_chances_by_themselves_agree_with_joint_draws() -> None:

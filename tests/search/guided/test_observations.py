@@ -41,6 +41,9 @@ def test_unknown_energy_and_idle_power_tell_nothing() -> None:
 def test_an_assumed_power_is_what_is_expected_where_no_meter_read_the_energy() -> None:
     silent = measurement(prefill_j=None, decode_j=None)
     assert observed("decode_w", GUIDANCE, {0: silent}, 50.0).log_ratio == pytest.approx([math.log(50 / 100)])
+    # Watts are over all GPUs, and the assumed ones are of each.
+    pair = measurement(decode=replace(TIMED, energy=None, gpu_count=2))
+    assert observed("decode_w", GUIDANCE, {0: pair}, 50.0).log_ratio == pytest.approx([math.log(2 * 50 / 100)])
     metered = observed("decode_w", GUIDANCE, {0: measurement(decode=TIMED)}, 50.0)
     assert metered.log_ratio == pytest.approx([math.log(3200 / 16 / 100)])
 

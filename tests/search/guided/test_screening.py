@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from carbonsweep.search.guided.belief import Belief, Candidates
-from carbonsweep.search.guided.screening import KEPT, screened
+from carbonsweep.search.guided.screening import KEPT, KEPT_FOUND, screened
 from tests.conftest import SHORT
 from tests.search.guided.worlds import World, asking, by_size, configurations
 
@@ -55,6 +55,21 @@ def test_both_ends_of_a_front_are_kept() -> None:
     densest = max(range(len(MANY)), key=lambda i: MANY[i].batch_size / by_size(MANY[i]))
     assert {fastest, densest} <= kept("latency", "throughput", found=(3,))
     assert {fastest, densest} <= kept("latency", "throughput", "energy", found=(3,))
+
+
+def test_what_does_not_fit_is_not_kept() -> None:
+    # All of the H100 lacks memory: its 200, the fastest of all, would fill the screen.
+    crowded = replace(WORLD, memory=lambda c: 5.0 if c.gpu == "H100" else 0.2)
+    belief = Belief(Candidates(MANY, SHORT, asking(), crowded.guidance()), {})
+    candidates, _ = screened(belief, np.arange(len(MANY)), NOBODY, 0)
+    assert not {MANY[i].gpu for i in candidates.tolist()} & {"H100"}
+
+
+def test_of_many_found_the_best_are_kept() -> None:
+    found = sorted(range(100), key=lambda i: by_size(MANY[i]))  # on a T4, TinyLlama
+    belief = Belief(Candidates(MANY, SHORT, asking(), WORLD.guidance()), {i: WORLD.record(MANY[i]) for i in found})
+    _, best = screened(belief, np.arange(100, len(MANY)), np.array(sorted(found)), 0)
+    assert best.tolist() == sorted(found[:KEPT_FOUND])
 
 
 def test_a_large_space_is_searched_through_the_screen() -> None:
