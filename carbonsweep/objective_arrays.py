@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +17,83 @@ from carbonsweep.domain import Scenario, Slo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quantities:
+class ObjectiveArrays(ABC):
+    """Every objective of many measurements at once, from what a batch of each takes; all arrays broadcast together."""
+
+    ttft_s: Array
+    decode_s: Array
+    batch: Array
+    prompt_tokens: Array
+    output_tokens: int | Array
+
+    @property
+    @abstractmethod
+    def exposed_s(self) -> Array | float:
+        """What lies between the phases."""
+
+    @property
+    @abstractmethod
+    def period_s(self) -> Array:
+        """From one batch to the next."""
+
+    @abstractmethod
+    def batch_energy_j(self, scenario: Scenario) -> Array:
+        """Joules of a batch, idle included, as `footprint.batch_energy_j`."""
+
+    @abstractmethod
+    def batch_g(self, scenario: Scenario) -> Array:
+        """Operational and embodied grams of a batch."""
+
+    @property
+    def tpot_s(self) -> Array:
+        return (self.decode_s + self.exposed_s) / (self.output_tokens - 1)
+
+    @property
+    def prompt_latency_s(self) -> Array:
+        return self.ttft_s + self.exposed_s + self.decode_s
+
+    def value(self, objective: str, scenario: Scenario) -> Array:
+        """The objective's value, as `Objective.value` gives it for one measurement."""
+        match objective:
+            case "carbon":
+                return self.batch_g(scenario) / self._units(scenario)
+            case "energy":
+                return self.batch_energy_j(scenario) / self._units(scenario)
+            case "latency":
+                return self.prompt_latency_s
+            case "ttft":
+                return self.ttft_s
+            case "tpot":
+                return self.tpot_s
+            case "throughput":
+                return self.batch * self.output_tokens / self.period_s
+        raise ValueError(f"objective {objective} has no array form")
+
+    def excess(self, slo: Slo) -> Array:
+        """The worst relative excess over any limit, as `Slo.excess` gives it; -inf where no limit is set."""
+        worst: Array = np.full(np.shape(self.ttft_s), -np.inf)
+        for name, limit in slo.limits().items():
+            worst = np.maximum(worst, getattr(self, name) / limit - 1)
+        return worst
+
+    def _units(self, scenario: Scenario) -> Array:
+        return batch_units(
+            scenario.functional_unit,
+            batch=self.batch,
+            output_tokens=self.batch * self.output_tokens,
+            prompt_tokens=self.prompt_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantities(ObjectiveArrays):
     """What the objectives are made of: arrays of shape (configurations,), or any that broadcast together."""
 
     gpus: tuple[str, ...]
     gpu_index: Indices  # into `gpus`
-    ttft_s: Array
-    decode_s: Array
     energy_j: Array
     idle_w: Array
-    batch: Array
     count: Array
-    prompt_tokens: Array
-    output_tokens: int | Array
 
     @classmethod
     def of(cls, points: Points, predicted: Prediction, output_tokens: int | Array) -> Quantities:
@@ -48,43 +113,19 @@ class Quantities:
         )
 
     @property
-    def tpot_s(self) -> Array:
-        return self.decode_s / (self.output_tokens - 1)
+    def exposed_s(self) -> float:
+        return 0.0
 
     @property
-    def prompt_latency_s(self) -> Array:
-        return self.ttft_s + self.decode_s
-
-    def value(self, objective: str, scenario: Scenario) -> Array:
-        """The objective's value, as `Objective.value` gives it for one measurement."""
-        match objective:
-            case "carbon":
-                return self._total_g(scenario) / self._units(scenario)
-            case "energy":
-                return self._energy_j(scenario) / self._units(scenario)
-            case "latency":
-                return self.prompt_latency_s
-            case "ttft":
-                return self.ttft_s
-            case "tpot":
-                return self.tpot_s
-            case "throughput":
-                return self.batch * self.output_tokens / self.prompt_latency_s
-        raise ValueError(f"objective {objective} has no array form")
-
-    def excess(self, slo: Slo) -> Array:
-        """The worst relative excess over any limit, as `Slo.excess` gives it; -inf where no limit is set."""
-        worst: Array = np.full(self.ttft_s.shape, -np.inf)
-        for name, limit in slo.limits().items():
-            worst = np.maximum(worst, getattr(self, name) / limit - 1)
-        return worst
+    def period_s(self) -> Array:
+        return self.prompt_latency_s
 
     def load(self, scenario: Scenario) -> Load[Array]:
         """How busy the devices are, and how many replicas a stated rate takes; one set of devices runs both phases."""
         busy_s = self.prompt_latency_s
         return load(prefill_devices_s=busy_s, decode_devices_s=busy_s, batch=self.batch, scenario=scenario)
 
-    def _energy_j(self, scenario: Scenario) -> Array:
+    def batch_energy_j(self, scenario: Scenario) -> Array:
         return served_energy_j(
             energy_j=self.energy_j,
             busy_s=self.prompt_latency_s,
@@ -92,7 +133,7 @@ class Quantities:
             utilisation=self.load(scenario).prefill,
         )
 
-    def _total_g(self, scenario: Scenario) -> Array:
+    def batch_g(self, scenario: Scenario) -> Array:
         utilisation = self.load(scenario).prefill
         kg = np.array([charged_kg(gpu, scenario) for gpu in self.gpus])[self.gpu_index]
         operational_g = batch_operational_g(
@@ -111,11 +152,3 @@ class Quantities:
             scenario=scenario,
         )
         return operational_g + embodied_g
-
-    def _units(self, scenario: Scenario) -> Array:
-        return batch_units(
-            scenario.functional_unit,
-            batch=self.batch,
-            output_tokens=self.batch * self.output_tokens,
-            prompt_tokens=self.prompt_tokens,
-        )

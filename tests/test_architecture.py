@@ -65,7 +65,7 @@ FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
             "option_types",
             "scenario_options",
         }
-        | {"load_lines", "quality_file", "quality_options", "quality_lines", "search_lines"},
+        | {"load_lines", "given_file", "quality_file", "quality_options", "quality_lines", "search_lines"},
         True,
     ),
     (frozenset({"tune", "measure", "plan", "price", "compare", "report", "explain", "node", "calibrate"}), False),

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonsweep.bench.roofline_inputs import Array
-from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, batch_units, served_energy_j
+from carbonsweep.carbon.footprint import batch_embodied_g, batch_operational_g, served_energy_j
 from carbonsweep.carbon.load import Load, load
-from carbonsweep.domain import Scenario, Slo
+from carbonsweep.domain import Scenario
 from carbonsweep.facts import Link
+from carbonsweep.objective_arrays import ObjectiveArrays
 from carbonsweep.placement.sides import Sides
 from carbonsweep.search.objectives import Objective
 from carbonsweep.split import Pools, bytes_per_s, rate_per_s, transfer_s, wait_s
@@ -49,7 +50,7 @@ def reached(links: Sequence[Link], gpus: Sequence[str]) -> Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SplitQuantities:
+class SplitQuantities(ObjectiveArrays):
     """What the objectives of splits are made of; arrays that broadcast to (links, prefill points, decode points).
 
     `prefill_taken_s` and `decode_taken_s` are seconds of every replica of a pool, `prefill_count` and `decode_count`
@@ -57,9 +58,7 @@ class SplitQuantities:
     """
 
     joined: NDArray[np.bool_]
-    ttft_s: Array
-    exposed_s: Array
-    decode_s: Array
+    delay_s: Array
     prefill_j: Array
     decode_j: Array
     link_j: Array
@@ -71,35 +70,15 @@ class SplitQuantities:
     decode_idle_w: Array
     prefill_kg: Array
     decode_kg: Array
-    batch: Array
-    prompt_tokens: Array
-    output_tokens: int
     same_devices: bool = False
 
     @property
-    def tpot_s(self) -> Array:
-        return (self.decode_s + self.exposed_s) / (self.output_tokens - 1)
+    def exposed_s(self) -> Array:
+        return self.delay_s
 
     @property
-    def prompt_latency_s(self) -> Array:
-        return self.ttft_s + self.exposed_s + self.decode_s
-
-    def value(self, objective: str, scenario: Scenario) -> Array:
-        """The objective's value, as `Objective.value` gives it for one composed measurement."""
-        match objective:
-            case "carbon":
-                return self._total_g(scenario) / self._units(scenario)
-            case "energy":
-                return self._energy_j(scenario) / self._units(scenario)
-            case "latency":
-                return self.prompt_latency_s
-            case "ttft":
-                return self.ttft_s
-            case "tpot":
-                return self.tpot_s
-            case "throughput":
-                return self.batch * self.output_tokens / np.maximum(*self._devices_s)
-        raise ValueError(f"objective {objective} has no array form")
+    def period_s(self) -> Array:
+        return np.maximum(*self._devices_s)
 
     def loss(self, objective: Objective, scenario: Scenario) -> Array:
         """What placements are compared by, less is better; throughput is that of one GPU, since they differ in GPUs."""
@@ -107,13 +86,6 @@ class SplitQuantities:
             device_s: Array = self.prefill_taken_s * self.prefill_count + self.decode_taken_s * self.decode_count
             return -self.batch * self.output_tokens / device_s
         return objective.sign * self.value(objective.name, scenario)
-
-    def excess(self, slo: Slo) -> Array:
-        """The worst relative excess over any limit; -inf where no limit is set."""
-        worst: Array = np.full((1, 1, 1), -np.inf)
-        for name, limit in slo.limits().items():
-            worst = np.maximum(worst, getattr(self, name) / limit - 1)
-        return worst
 
     @property
     def _devices_s(self) -> tuple[Array, Array]:
@@ -126,7 +98,7 @@ class SplitQuantities:
         prefill_s, decode_s = self._devices_s
         return load(prefill_devices_s=prefill_s, decode_devices_s=decode_s, batch=self.batch, scenario=scenario)
 
-    def _energy_j(self, scenario: Scenario) -> Array:
+    def batch_energy_j(self, scenario: Scenario) -> Array:
         loaded = self._load(scenario)
         prefill_j = served_energy_j(
             energy_j=self.prefill_j,
@@ -139,7 +111,7 @@ class SplitQuantities:
         )
         return prefill_j + decode_j + self.link_j
 
-    def _total_g(self, scenario: Scenario) -> Array:
+    def batch_g(self, scenario: Scenario) -> Array:
         loaded = self._load(scenario)
         link_g = batch_operational_g(
             energy_j=self.link_j, busy_s=0.0 * self.link_j, idle_w=0.0, gpu_count=0, utilisation=1.0, scenario=scenario
@@ -161,14 +133,6 @@ class SplitQuantities:
             embodied_kg=self.prefill_kg, scenario=scenario, **prefill
         ) + batch_embodied_g(embodied_kg=self.decode_kg, scenario=scenario, **decode)
         return running_g + link_g + making_g
-
-    def _units(self, scenario: Scenario) -> Array:
-        return batch_units(
-            scenario.functional_unit,
-            batch=self.batch,
-            output_tokens=self.batch * self.output_tokens,
-            prompt_tokens=self.prompt_tokens,
-        )
 
 
 def quantities(
@@ -202,7 +166,7 @@ def quantities(
     return SplitQuantities(
         joined=joined,
         ttft_s=prefill.duration_s,
-        exposed_s=whole_s - hidden_s + waiting_s,
+        delay_s=whole_s - hidden_s + waiting_s,
         decode_s=decode.duration_s,
         prefill_j=prefill_j,
         decode_j=decode_j,
