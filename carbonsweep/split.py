@@ -116,13 +116,14 @@ def compose(prefill: Side, decode: Side, link: Link, pools: Pools | None) -> Mea
     batches = second.batch_size / first.batch_size  # of prefill that fall on one of decode
     replicas = Pools(prefill=1, decode=1) if pools is None else pools
     period_s = None if handed.rate_per_s is None else second.batch_size / handed.rate_per_s
+    idle_w = _times(first.idle_w, replicas.prefill), _times(second.idle_w, replicas.decode)
     return Measurement(
         prefill=_phase(first, first.prefill, batches, replicas.prefill, period_s),
         decode=_phase(second, second.decode, 1.0, replicas.decode, period_s),
         batch_size=second.batch_size,
         output_tokens=second.output_tokens,
         peak_memory_bytes=_largest(first.peak_memory_bytes, second.peak_memory_bytes),
-        idle_w=_sum(_times(first.idle_w, replicas.prefill), _times(second.idle_w, replicas.decode)),
+        idle_w=_sum(*idle_w),
         bench="+".join(dict.fromkeys((first.bench, second.bench))),
         basis=_basis(first.basis, second.basis),
         error_source=_error_source(first, second, link),
@@ -131,7 +132,7 @@ def compose(prefill: Side, decode: Side, link: Link, pools: Pools | None) -> Mea
             exposed_s=handed.exposed_s,
             energy=_link_energy(handed.kv_bytes * batches, link),
             is_free=link.energy_j_per_byte == 0,
-            idle_w=(_times(first.idle_w, replicas.prefill), _times(second.idle_w, replicas.decode)),
+            idle_w=idle_w,
         ),
         notes=tuple(dict.fromkeys((*first.notes, *second.notes))),
     )

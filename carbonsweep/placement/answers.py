@@ -148,8 +148,7 @@ def of_plan(planned: Plan, workload: Workload, question: Question, sought: Sough
     """Over every pair of points of a plan; memory is that of GPUs that run one phase alone. Raises as `footprint`."""
     points = planned.points
     of_phase = {phase: sides.of_points(points, predict_points(points, workload, phase), phase) for phase in _PHASES}
-    whole = predict_points(points, workload)
-    of_both = {phase: sides.of_points(points, whole, phase) for phase in _PHASES}
+    of_both = {phase: sides.of_points(points, planned.predicted, phase) for phase in _PHASES}
 
     def side(place: int, phase: Phases) -> Side:
         served = points.configuration(place)
