@@ -46,8 +46,7 @@ def command(folder: Path, first: str | None, second: str | None, as_json: bool, 
     if as_json:
         print(json.dumps(results.plain(side_by_side.document(compared)), indent=2, ensure_ascii=False))
         return EXIT_ANSWER
-    for damaged in saved.damaged:
-        terminal.warn(f"{folder}/records.jsonl line {damaged.number} is damaged and was left out: {damaged.reason}")
+    terminal.warn_left_out(folder, saved.damaged)
     side_by_side.show(compared)
     return EXIT_ANSWER
 

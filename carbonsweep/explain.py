@@ -13,8 +13,6 @@ from carbonsweep import options
 
 if TYPE_CHECKING:
     from carbonsweep.explanation.explaining import Explanation
-    from carbonsweep.results import Saved
-    from carbonsweep.search.objectives import Question
 
 PICTURE: Final = "explain"
 
@@ -29,11 +27,7 @@ Examples:
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @options.experiment_option
-@click.option("--objective", type=options.Words(), help="Explain by something else. [default: as in the sweep]")
-@click.option("--slo-ttft", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
-@click.option("--slo-tpot", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
-@click.option("--slo-latency", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
-@click.option("--no-slo", is_flag=True, help="Lift the sweep's limits; those given here still hold.")
+@options.question_again_options
 @options.scenario_options
 @click.option(
     "--out",
@@ -47,7 +41,7 @@ def command(folder: Path, out: Path | None, as_json: bool, **given: Any) -> int:
 
     Options not given stay as they were in the sweep; the records are priced again, and nothing is run.
     """
-    from carbonsweep import explanation_tables, results, search_lines, terminal
+    from carbonsweep import explanation_tables, inputs, results, search_lines, terminal
     from carbonsweep.answer import answer
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE, BadInput
     from carbonsweep.explanation.documents import document
@@ -57,7 +51,7 @@ def command(folder: Path, out: Path | None, as_json: bool, **given: Any) -> int:
     if out is not None and not out.is_dir():
         raise BadInput(f"--out {out}: name a folder that exists")
     saved = results.load(folder)
-    question = _question(saved, given)
+    question = inputs.question_again(given, {record.configuration.gpu for record in saved.records}, saved.question)
     saved = dataclasses.replace(saved, document={**saved.document, **search_lines.kept(saved, question)})
     found = answer(saved.records, question)
     keys = {record.key for record in saved.records}
@@ -65,30 +59,13 @@ def command(folder: Path, out: Path | None, as_json: bool, **given: Any) -> int:
     if as_json:
         print(json.dumps(results.plain(document(explained)), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        for damaged in saved.damaged:
-            terminal.warn(f"{folder}/records.jsonl line {damaged.number} is damaged and was left out: {damaged.reason}")
+        terminal.warn_left_out(folder, saved.damaged)
         terminal.say(f"Explained: {len(saved.records)} records of {folder}, {' and '.join(found.bases) or 'none'}.")
         explanation_tables.show(explained)
     if out is not None or not as_json:
         for written in _draw(explained, out or folder):
             (terminal.warn if as_json else terminal.say)(f"Written: {written}")
     return EXIT_ANSWER if found.best is not None else EXIT_NOTHING_FEASIBLE
-
-
-def _question(saved: Saved, given: dict[str, Any]) -> Question:
-    """That of the sweep, with what was given in its place. Raises BadInput as `inputs.scenario`."""
-    from carbonsweep import inputs
-    from carbonsweep.domain import Slo
-
-    before = saved.question
-    slo = Slo() if given["no_slo"] else before.slo
-    return inputs.question(
-        objective=given["objective"] or tuple(asked.name for asked in before.objectives),
-        slo_ttft=given["slo_ttft"] or slo.ttft_s,
-        slo_tpot=given["slo_tpot"] or slo.tpot_s,
-        slo_latency=given["slo_latency"] or slo.prompt_latency_s,
-        scenario=inputs.scenario(given, {record.configuration.gpu for record in saved.records}, before.scenario),
-    )
 
 
 def _draw(explained: Explanation, out: Path) -> list[Path]:

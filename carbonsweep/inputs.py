@@ -93,6 +93,21 @@ def question(
     return Question(objectives=asked, slo=slo, scenario=scenario)
 
 
+def question_again(options: dict[str, Any], devices: Iterable[str], before: Question) -> Question:
+    """`before` with what `options` holds of it (`options.question_again_options`) in its place.
+
+    Raises as `question` and `scenario`.
+    """
+    slo = Slo() if options["no_slo"] else before.slo
+    return question(
+        objective=options["objective"] or tuple(asked.name for asked in before.objectives),
+        slo_ttft=options["slo_ttft"] or slo.ttft_s,
+        slo_tpot=options["slo_tpot"] or slo.tpot_s,
+        slo_latency=options["slo_latency"] or slo.prompt_latency_s,
+        scenario=scenario(options, devices, before.scenario),
+    )
+
+
 def scenario(options: dict[str, Any], devices: Iterable[str], before: Scenario | None = None) -> Scenario:
     """The scenario of `options` (those of `options.scenario_options`, None = not given), over `before` if there is one.
 

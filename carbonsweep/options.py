@@ -95,6 +95,19 @@ def question_options(command: Command) -> Command:
     )
 
 
+def question_again_options(command: Command) -> Command:
+    """Objectives and limits of a sweep that was answered, asked again; for `inputs.question_again`."""
+    before = "[default: as in the sweep]"
+    return applied(
+        command,
+        click.option("--objective", type=Words(), help=f"Ask for something else. {before}"),
+        click.option("--slo-ttft", type=Number(POSITIVE), metavar="S", help=before),
+        click.option("--slo-tpot", type=Number(POSITIVE), metavar="S", help=before),
+        click.option("--slo-latency", type=Number(POSITIVE), metavar="S", help=before),
+        click.option("--no-slo", is_flag=True, help="Lift the sweep's limits; those given here still hold."),
+    )
+
+
 def space_options(command: Command) -> Command:
     """The axes of the search."""
     return applied(

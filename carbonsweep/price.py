@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from carbonsweep import options
+from carbonsweep.placement_option import split_options
 
 if TYPE_CHECKING:
-    from carbonsweep.domain import Slo
     from carbonsweep.results import Saved
-    from carbonsweep.search.objectives import Question
-from carbonsweep.placement_option import split_options
 
 
 @click.command(
@@ -27,27 +25,15 @@ Examples:
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @options.experiment_option
-@click.option("--objective", type=options.Words(), help="Rank by something else. [default: as in the sweep]")
-@click.option("--slo-ttft", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
-@click.option("--slo-tpot", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
-@click.option("--slo-latency", type=options.Number(options.POSITIVE), metavar="S", help="[default: as in the sweep]")
-@click.option("--no-slo", is_flag=True, help="Lift the sweep's limits; those given here still hold.")
+@options.question_again_options
 @options.scenario_options
 @options.quality_options
 @split_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON instead of tables.")
-def command(
-    folder: Path,
-    objective: tuple[str, ...] | None,
-    slo_ttft: float | None,
-    slo_tpot: float | None,
-    slo_latency: float | None,
-    no_slo: bool,
-    as_json: bool,
-    **scenario_options: Any,
-) -> int:
+def command(folder: Path, as_json: bool, **given: Any) -> int:
     """Re-price the sweep in DIR: options not given stay as they were. Writes nothing, runs nothing."""
     from carbonsweep import (
+        inputs,
         placement_lines,
         placement_option,
         quality_front,
@@ -59,7 +45,6 @@ def command(
     from carbonsweep.answer import answer
     from carbonsweep.certainty.answers import of_answer
     from carbonsweep.document import document
-    from carbonsweep.domain import Slo
     from carbonsweep.errors import EXIT_ANSWER, EXIT_NOTHING_FEASIBLE
     from carbonsweep.facts.draws import fit_draws
     from carbonsweep.placement.answers import beside, is_answered
@@ -67,10 +52,9 @@ def command(
     from carbonsweep.sweep_cost import sweep_cost
 
     saved = results.load(folder)
-    sought = placement_option.sought(scenario_options, saved.document)
-    limits = Slo(ttft_s=slo_ttft, tpot_s=slo_tpot, prompt_latency_s=slo_latency)
-    question = _question(saved, objective, limits, no_slo, scenario_options)
-    asked_quality = quality_options.asked(scenario_options, quality_front.stated(saved.document))
+    sought = placement_option.sought(given, saved.document)
+    question = inputs.question_again(given, {record.configuration.gpu for record in saved.records}, saved.question)
+    asked_quality = quality_options.asked(given, quality_front.stated(saved.document))
     records, quality = quality_options.filtered(saved.records, asked_quality)
     found = answer(records, question)
     notes = {
@@ -94,25 +78,6 @@ def command(
     return EXIT_ANSWER if is_answered(found, placed) else EXIT_NOTHING_FEASIBLE
 
 
-def _question(
-    saved: Saved, objective: tuple[str, ...] | None, limits: Slo, no_slo: bool, scenario_options: dict[str, Any]
-) -> Question:
-    """The sweep's question with what was given in its place. Raises as `inputs.question`."""
-    from carbonsweep import inputs
-    from carbonsweep.domain import Slo
-
-    before = saved.question
-    slo = Slo() if no_slo else before.slo
-    gpus = {record.configuration.gpu for record in saved.records}
-    return inputs.question(
-        objective=objective or tuple(asked.name for asked in before.objectives),
-        slo_ttft=limits.ttft_s or slo.ttft_s,
-        slo_tpot=limits.tpot_s or slo.tpot_s,
-        slo_latency=limits.prompt_latency_s or slo.prompt_latency_s,
-        scenario=inputs.scenario(scenario_options, gpus, before.scenario),
-    )
-
-
 def _is_complete(saved: Saved) -> bool:
     return bool(saved.document.get("complete", True))
 
@@ -121,8 +86,7 @@ def _warn(folder: Path, saved: Saved) -> None:
     """Of what the answer goes without."""
     from carbonsweep import terminal
 
-    for damaged in saved.damaged:
-        terminal.warn(f"{folder}/records.jsonl line {damaged.number} is damaged and was left out: {damaged.reason}")
+    terminal.warn_left_out(folder, saved.damaged)
     if not _is_complete(saved):
         terminal.warn(f"{folder}: the sweep was not finished; this answers from the trials it has")
 

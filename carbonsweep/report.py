@@ -43,8 +43,7 @@ def command(folder: Path, out: Path | None, **scenario_options: Any) -> None:
     out = out or folder / PAGE
     if out.is_dir() or not out.resolve().parent.is_dir():
         raise BadInput(f"--out {out}: name a file in a folder that exists")
-    for damaged in saved.damaged:
-        terminal.warn(f"{folder}/records.jsonl line {damaged.number} is damaged and was left out: {damaged.reason}")
+    terminal.warn_left_out(folder, saved.damaged)
     write_atomically(out, page(saved))
     terminal.say(f"Written: {out}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -27,6 +28,7 @@ from carbonsweep.certainty.shares import Certainty
 from carbonsweep.cost_lines import cost_lines
 from carbonsweep.domain import Configuration, Footprint, PhaseMeasurement
 from carbonsweep.quality_front import stated as stated_quality
+from carbonsweep.records import Damaged
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
 from carbonsweep.sweep_cost import stated
 from carbonsweep.units import S_PER_YEAR
@@ -43,6 +45,12 @@ def say(line: str) -> None:
 def warn(line: str) -> None:
     """One line beside the answer, on stderr."""
     print(line, file=sys.stderr, flush=True)
+
+
+def warn_left_out(folder: Path, damaged: Iterable[Damaged]) -> None:
+    """Which lines of the records in `folder` an answer goes without."""
+    for each in damaged:
+        warn(f"{folder}/records.jsonl line {each.number} is damaged and was left out: {each.reason}")
 
 
 def wide_console() -> Console:
