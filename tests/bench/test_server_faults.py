@@ -242,17 +242,6 @@ def test_a_whole_answer_in_one_piece_has_no_time_between_tokens() -> None:
         measured(unstreamed)
 
 
-def test_text_at_once_and_the_end_right_after_is_no_stream_either() -> None:
-    def held_back(body: dict[str, Any]) -> Iterator[Piece]:
-        yield head()
-        yield event(token(" all of it"))
-        yield 0.0001
-        yield event(finish()) + event(usage(body))
-
-    with pytest.raises(StreamBroken, match="all 6 tokens came in one piece"):
-        measured(held_back)
-
-
 @pytest.mark.parametrize(
     ("chunk", "why"),
     [

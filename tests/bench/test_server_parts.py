@@ -181,9 +181,14 @@ def test_a_text_and_then_only_special_tokens_end_with_the_stream() -> None:
     assert (found.at_s, found.counts, found.stepwise) == ((1.0, 9.0), (1, 3), False)
 
 
-def test_ten_thousand_tokens_a_second_are_a_buffer() -> None:
-    with pytest.raises(StreamBroken, match="in one piece"):
-        reply(heard((8.9999, "all", None), completion_tokens=3), 3)  # 0.1 ms for 2 steps
+def test_over_ten_thousand_tokens_a_second_are_a_buffer() -> None:
+    def held_back(text_s: float) -> Reply:
+        """All text at once, and the end a moment after it: at 9 s, with 2 steps of 0.1 ms at least between them."""
+        return reply(heard((text_s, "all of it", None), completion_tokens=3), 3)
+
+    with pytest.raises(StreamBroken, match="all 3 tokens came in one piece"):
+        held_back(8.99985)
+    assert held_back(8.99975).at_s == (8.99975, 9.0)
 
 
 def test_one_token_without_text_came_with_the_end() -> None:
