@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from carbonsweep import options
+from carbonsweep.shares import percent, signed_percent
 
 if TYPE_CHECKING:
     from carbonsweep.claims.cells import Cells
@@ -105,7 +106,7 @@ def claim_rows(verdicts: Iterable[Verdict]) -> Iterable[tuple[str, ...]]:
             yield (each.id, "order", "holds", _held(each), "", *decided)
         for i, value in enumerate(each.values):
             ours = "unknown" if value.ours is None else f"{value.ours:.3g}"
-            error = "" if value.relative_error is None else f"{value.relative_error:+.1%}"
+            error = "" if value.relative_error is None else signed_percent(value.relative_error)
             name, why = (each.id, decided) if i == 0 else ("", no_more)
             yield (name, value.label, f"{value.paper:g}", ours, error, *why)
 
@@ -119,10 +120,11 @@ def summary(verdicts: Sequence[Verdict], taken: Sequence[Verdict]) -> str:
     """How many of the 13 fitted ratios are how near, and what is not met."""
     ratios = [v for each in verdicts if each.kind == "ratio" and each.outcome != "reported only" for v in each.values]
     known = [abs(v.relative_error) for v in ratios if v.relative_error is not None]
+    largest = percent(max(known, default=float("nan")), 1)
     not_met = [each.id for each in (*verdicts, *taken) if each.outcome in ("missed", "not judged")]
     return (
         f"Ratios: {sum(error <= 0.1 for error in known)} of {len(ratios)} within 10 %, "
-        f"{sum(v.met is True for v in ratios)} within tolerance, largest error {max(known, default=float('nan')):.1%}. "
+        f"{sum(v.met is True for v in ratios)} within tolerance, largest error {largest}. "
         f"Not met: {', '.join(not_met) or 'none'}."
     )
 

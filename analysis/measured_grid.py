@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from carbonsweep import options
+from carbonsweep.shares import percent, signed_percent
 
 if TYPE_CHECKING:
     from carbonsweep.domain import Energy, Measurement, PhaseMeasurement, TrialRecord
@@ -87,7 +88,7 @@ def _cells(record: TrialRecord, measurement: Measurement) -> Iterator[str]:
     yield _agreement(measurement.prefill.energy)
     yield _agreement(measurement.decode.energy)
     closure = None if evidence is None or evidence.closure is None else evidence.closure.energy_difference
-    yield "unknown" if closure is None else f"{closure:+.1%}"
+    yield "unknown" if closure is None else signed_percent(closure)
     yield "unknown" if measurement.idle_w is None else f"{measurement.idle_w:.1f}"
     yield str(measurement.decode.repeats)
     yield ", ".join(sorted({check.partition(":")[0] for check in measurement.failed_checks})) or "none"
@@ -95,14 +96,14 @@ def _cells(record: TrialRecord, measurement: Measurement) -> Iterator[str]:
 
 def _seconds(phase: PhaseMeasurement, steps: int) -> str:
     half = (phase.duration_high_s - phase.duration_low_s) / 2 / phase.duration_s
-    return f"{phase.duration_s / steps * 1e3:.4g} ms ± {half:.1%}"
+    return f"{phase.duration_s / steps * 1e3:.4g} ms ± {percent(half, 1)}"
 
 
 def _joules(phase: PhaseMeasurement) -> str:
     if phase.energy is None or phase.energy_per_token_j is None:
         return "unknown"
     half = (phase.energy.high_j - phase.energy.low_j) / 2 / phase.energy.joules
-    return f"{phase.energy_per_token_j:.4g} ± {half:.1%}"
+    return f"{phase.energy_per_token_j:.4g} ± {percent(half, 1)}"
 
 
 def _agreement(energy: Energy | None) -> str:
@@ -110,7 +111,7 @@ def _agreement(energy: Energy | None) -> str:
     if energy is None or len(energy.estimates) < 2:
         return "unknown"
     first, second = energy.estimates[:2]
-    return f"{second.joules / first.joules - 1:+.1%}"
+    return signed_percent(second.joules / first.joules - 1)
 
 
 def _is_of(window: EnergyWindow, measurement: Measurement) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from carbonsweep import drawing, options
+from carbonsweep.shares import percent, signed_percent
 
 if TYPE_CHECKING:
     from carbonsweep.answer import Candidate
@@ -273,7 +274,7 @@ def _row(question: Question, region: str, placed: Placement, model: str) -> list
         f"{grams(colocated.values[0])}",
         "none" if best is None else f"{_sides(best)}, {grams(best.values[0])}",
         *(_percent(one.saves) for one in ones),
-        "" if error is None else f"{error:.1%}",
+        "" if error is None else percent(error, 1),
         _percent(saving(colocated, shown.bound, placed.question)),
         _percent(saving(colocated, placed.in_turn.get(model), placed.question)),
         "" if reasons is None else reasons.sentence,
@@ -281,7 +282,7 @@ def _row(question: Question, region: str, placed: Placement, model: str) -> list
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:+.1%}"
+    return "" if share is None else signed_percent(share)
 
 
 def _sides(split: SplitCandidate) -> str:

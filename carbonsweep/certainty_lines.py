@@ -10,6 +10,7 @@ from carbonsweep.certainty.ranges import EmbodiedRange
 from carbonsweep.certainty.shares import Certainty, OtherBasis, Share
 from carbonsweep.domain import Configuration
 from carbonsweep.search.objectives import UNITS, Question
+from carbonsweep.shares import percent
 from carbonsweep.swaps import short
 
 SOURCES: Final = {
@@ -36,15 +37,6 @@ def lines(certainty: Certainty, question: Question) -> Iterator[str]:
         yield from _other_basis(certainty, certainty.other_basis)
     if certainty.embodied_range is not None:
         yield from _over_range(certainty.embodied_range, question)
-
-
-def percent(share: float) -> str:
-    """Whole percent, and never 0 or 100 where it is only nearly so."""
-    if 0 < share <= 0.005:
-        return "under 1 %"
-    if 0.995 <= share < 1:
-        return "over 99 %"
-    return f"{share:.0%}".replace("%", " %")
 
 
 def _stays_best(certainty: Certainty) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from carbonsweep import loads, swaps
 from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced
@@ -15,6 +15,9 @@ from carbonsweep.near_misses import closest_document
 from carbonsweep.search.objectives import Question
 from carbonsweep.sweep_cost import KEY, SweepCost
 from carbonsweep.ties import tie_document
+
+SCHEMA: Final = 1
+"""Numbers the format of answer.json: another one is not read as if it were this."""
 
 
 def document(
@@ -29,7 +32,7 @@ def document(
     question = answer.question
     scenario, intensity = dataclasses.asdict(question.scenario), question.scenario.intensity
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "bench": "+".join(sorted({c.measurement.bench for c in (*answer.feasible, *answer.infeasible)})) or None,
         "basis": "+".join(answer.bases) or None,
         "region": None if intensity is None else intensity.region,

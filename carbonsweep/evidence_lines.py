@@ -14,6 +14,7 @@ from carbonsweep.bench.basis import unless_measured
 from carbonsweep.domain import Energy, Measurement, PhaseMeasurement, TrialRecord
 from carbonsweep.evidence import Closure, Conditions, Distribution, EnergyWindow, Evidence, MeasuringProtocol
 from carbonsweep.quantities import change, elapsed, gigabytes, joules, quantity, range_j, seconds_or_unknown, words
+from carbonsweep.shares import percent, signed_percent
 from carbonsweep.terminal import seconds
 
 Phase = Literal["prefill", "decode"]
@@ -92,11 +93,9 @@ def _device_lines(measurement: Measurement) -> Iterator[str]:
         cap = quantity(device.power_cap_w, "W")
         yield _row("device", f"{device.name}{uuid}, driver {device.driver or 'unknown'}, power cap {cap}")
     prefill = measurement.prefill
-    yield _row(
-        "mean batch",
-        f"{prefill.tokens:.4g} prompt tokens, {prefill.padded_tokens:.4g} with padding (fill "
-        f"{prefill.tokens / prefill.padded_tokens:.1%}), {measurement.output_tokens} output tokens for each prompt",
-    )
+    fill = percent(prefill.tokens / prefill.padded_tokens, 1)
+    prompts = f"{prefill.tokens:.4g} prompt tokens, {prefill.padded_tokens:.4g} with padding (fill {fill})"
+    yield _row("mean batch", f"{prompts}, {measurement.output_tokens} output tokens for each prompt")
     yield _row("peak memory", gigabytes(measurement.peak_memory_bytes))
 
 
@@ -107,10 +106,11 @@ def _protocol_lines(protocol: MeasuringProtocol) -> Iterator[str]:
         f"{_count(protocol.warm_up_runs, 'warm-up')}",
     )
     stopped = "within" if protocol.stopped_by == "interval" else f"budget of {seconds(protocol.budget_s)} spent before"
-    yield _row("", f"half-width {protocol.half_width:.2%}, {stopped} the interval of {protocol.interval:.2%}")
+    half_width, interval = percent(protocol.half_width, 2), percent(protocol.interval, 2)
+    yield _row("", f"half-width {half_width}, {stopped} the interval of {interval}")
     if protocol.window_bound is not None:
         poll, refresh = seconds_or_unknown(protocol.poll_s), seconds_or_unknown(protocol.refresh_s)
-        bound = f"windows long enough for a meter's bound of {protocol.window_bound:.2%}"
+        bound = f"windows long enough for a meter's bound of {percent(protocol.window_bound, 2)}"
         yield _row("", f"{bound}; read every {poll}, refreshed every {refresh}")
     if protocol.cool_to_c is not None:
         yield _row("", f"waited {seconds_or_unknown(protocol.cooled_s)} for at most {protocol.cool_to_c:g} °C")
@@ -168,7 +168,7 @@ def _meter_lines(measurement: Measurement) -> Iterator[str]:
             continue
         known_j = [each.joules for each in energy.estimates]
         apart = (max(known_j) - min(known_j)) / energy.joules
-        yield _row("meters", f"{name}: {', '.join(views)}; {apart:.2%} apart")
+        yield _row("meters", f"{name}: {', '.join(views)}; {percent(apart, 2)} apart")
 
 
 def _idle_lines(measurement: Measurement) -> Iterator[str]:
@@ -192,13 +192,14 @@ def _closure_lines(closure: Closure | None) -> Iterator[str]:
     if closure is None:
         yield _row("closure", "unknown: the whole run was not measured")
         return
-    time = f"phases {seconds(closure.parts_s)}, whole run {seconds(closure.whole_s)} ({closure.time_difference:+.2%})"
+    apart = signed_percent(closure.time_difference, 2)
+    time = f"phases {seconds(closure.parts_s)}, whole run {seconds(closure.whole_s)} ({apart})"
     difference = closure.energy_difference
     if difference is None:
         yield _row("closure", f"{time}; joules unknown")
     else:
         energy = f"phases {joules(closure.parts_j)}, whole run {joules(closure.whole_j)}"
-        yield _row("closure", f"{time}; {energy} ({difference:+.2%})")
+        yield _row("closure", f"{time}; {energy} ({signed_percent(difference, 2)})")
 
 
 def _spread_lines(evidence: Evidence) -> Iterator[str]:

@@ -17,6 +17,7 @@ from carbonsweep.explanation.explaining import Explanation
 from carbonsweep.explanation.grounds import Grounds
 from carbonsweep.explanation.relaxations import Relaxation, Relaxations, relaxations
 from carbonsweep.search.objectives import LIMIT_NAMES
+from carbonsweep.shares import change_percent
 from carbonsweep.swaps import short
 
 LIMIT_DIGITS: Final = 4
@@ -83,14 +84,14 @@ def step_words(step: Relaxation, found: Answer) -> str:
         return f"{raised}: {configuration} is feasible, {objective_value(found.question, step.candidate.values[0])}"
     hidden = ", less than measurement noise" if step.in_noise else ""
     verb = "gains" if found.question.objectives[0].sign < 0 else "saves"
-    much = "an unknown share" if step.saving is None else percent(step.saving, signed=False)
+    much = "an unknown share" if step.saving is None else change_percent(step.saving, signed=False)
     return f"{raised} {verb} {much}{hidden}: {short(configuration, found.best.record.configuration)}"
 
 
 def raised_words(name: str, to_s: float, found: Answer) -> str:
     """A raised limit: by how much, to what, in per cent; rounded up, so that it is enough."""
     limit_s, enough_s = found.question.slo.limits()[name], rounded_up(to_s)
-    by = f"+{seconds(enough_s - limit_s)} (to {_limit(enough_s)}, {percent(enough_s / limit_s - 1)})"
+    by = f"+{seconds(enough_s - limit_s)} (to {_limit(enough_s)}, {change_percent(enough_s / limit_s - 1)})"
     return f"{LIMIT_NAMES[name]} {by}"
 
 
@@ -101,19 +102,11 @@ def rounded_up(value_s: float) -> float:
     return rounded if rounded >= value_s else float(f"{rounded + step:.{LIMIT_DIGITS}g}")
 
 
-def percent(share: float, *, signed: bool = True) -> str:
-    """A change in per cent: whole from 10 % on, one digit below."""
-    if share == 0:
-        return "0 %"
-    digits = 0 if abs(share) >= 0.0995 else 1
-    return f"{100 * share:{'+' if signed else ''},.{digits}f} %"
-
-
 def saved(saving: float | None, found: Answer) -> str:
     """A saving as the change it is: fewer grams, or more tokens a second."""
     if saving is None:
         return "by an unknown share"
-    return percent(saving * -found.question.objectives[0].sign)
+    return change_percent(saving * -found.question.objectives[0].sign)
 
 
 def ground_lines(rests_on: Grounds, found: Answer) -> Iterator[str]:
@@ -147,7 +140,7 @@ def core_lines(found: Answer) -> list[str]:
 
 def _binds(limit: Limit, best: Candidate, found: Answer) -> str:
     other = short(limit.without.record.configuration, best.record.configuration)
-    slack = percent(limit.slack, signed=False)
+    slack = change_percent(limit.slack, signed=False)
     at = f"{LIMIT_NAMES[limit.name]}, {seconds(limit.value_s)}, {slack} below its limit of {seconds(limit.limit_s)}"
     noise = " (inside measurement noise)" if limit.noise is not None else ""
     return f"{at}{noise}: without it {other} would be best, {saved(limit.saving, found)}."
@@ -159,7 +152,7 @@ def _memory(memory: Memory, best: Candidate, found: Answer) -> str:
     trend = ""
     if memory.last_step is not None:
         label = found.question.objectives[0].label
-        trend = f"; from batch {memory.smaller_batch} to {own} {label} changed by {percent(memory.last_step)}"
+        trend = f"; from batch {memory.smaller_batch} to {own} {label} changed by {change_percent(memory.last_step)}"
     return f"Memory: batch {batch}, the next larger one, does not fit ({lacks}){trend}; what it would give is unknown."
 
 
@@ -171,7 +164,7 @@ def _noise(rests_on: Grounds, found: Answer) -> str:
     repeats = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     if rests_on.half_widths is None:
         return f"Measured: {repeats} repeats; no record holds an interval of {label}."
-    narrowest, widest = (percent(width, signed=False) for width in rests_on.half_widths)
+    narrowest, widest = (change_percent(width, signed=False) for width in rests_on.half_widths)
     return f"Measured: {repeats} repeats; 95 % half-width of {label} {narrowest} to {widest}."
 
 

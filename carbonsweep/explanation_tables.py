@@ -18,12 +18,12 @@ from carbonsweep.explanation_lines import (
     binding_lines,
     ground_lines,
     opening,
-    percent,
     raised_words,
     relaxation_lines,
     saved,
 )
 from carbonsweep.search.objectives import LIMIT_NAMES, worst_excess
+from carbonsweep.shares import change_percent
 from carbonsweep.swaps import short
 from carbonsweep.terminal import plain_table, say, wide_console
 
@@ -70,7 +70,7 @@ def _sensitivity_table(explained: Explanation) -> Table:
 def _end(setting: Setting | None) -> str:
     if setting is None or setting.change is None:
         return ""
-    return f"{percent(setting.change)} ({setting.label})"
+    return f"{change_percent(setting.change)} ({setting.label})"
 
 
 def _remark(each: Sensitivity, found: Answer) -> str:
@@ -96,7 +96,7 @@ def _limit_table(bound: Binding, found: Answer) -> Table:
         table.add_row(
             f"{LIMIT_NAMES[limit.name]} {seconds(limit.limit_s)}",
             seconds(limit.value_s),
-            percent(limit.slack, signed=False),
+            change_percent(limit.slack, signed=False),
             escape(short(limit.without.record.configuration, best.record.configuration)) if limit.binds else "the same",
             saved(limit.saving, found) if limit.binds else "",
         )
@@ -140,11 +140,11 @@ def _over_table(explained: Explanation) -> Table:
     table = plain_table(f"Over a limit: {count}{shown}", "configuration", "worst", *names)
     for candidate in explained.over_a_limit[:MOST_ROWS]:
         cells = [
-            f"{seconds(getattr(candidate.measurement, name))} ({percent(excess)})"
+            f"{seconds(getattr(candidate.measurement, name))} ({change_percent(excess)})"
             for name, excess in candidate.excess.items()
         ]
         configuration = escape(str(candidate.record.configuration))
-        table.add_row(configuration, percent(worst_excess(candidate.excess)), *cells)
+        table.add_row(configuration, change_percent(worst_excess(candidate.excess)), *cells)
     return table
 
 

@@ -31,6 +31,7 @@ from carbonsweep.footing import MOST_ROWS
 from carbonsweep.placement_page import placement_section
 from carbonsweep.results import Saved
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
+from carbonsweep.shares import percent
 from carbonsweep.sweep_cost import stated
 from carbonsweep.terminal import model_remark
 
@@ -95,7 +96,7 @@ def _sentence(found: Answer) -> str:
     near = found.closest[0]
     return (
         f"No configuration meets {asked}; the closest, {near.record.configuration}, "
-        f"misses by {worst_excess(near.excess):.1%}."
+        f"misses by {percent(worst_excess(near.excess), 1)}."
     )
 
 
@@ -162,7 +163,7 @@ def _latency(
     excess, distance = candidate.excess.get(name), "no limit set"
     if excess is not None:
         side = "above" if excess > 0 else "below"
-        distance = f"{abs(excess):.1%} {side} the limit of {question.slo.limits()[name]:g} s"
+        distance = f"{percent(abs(excess), 1)} {side} the limit of {question.slo.limits()[name]:g} s"
     return {
         "name": LIMIT_NAMES[name],
         "value": seconds(getattr(candidate.measurement, name)),

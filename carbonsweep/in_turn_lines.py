@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from carbonsweep.amounts import objective_value
-from carbonsweep.certainty_lines import percent
 from carbonsweep.placement.answers import Placement, saving
+from carbonsweep.shares import percent
 
 
 def gain(placement: Placement) -> float | None:

@@ -10,16 +10,16 @@ from carbonsweep import in_turn_lines
 from carbonsweep.amounts import data_size, digits, grams, joules, objective_value, seconds
 from carbonsweep.answer import Candidate
 from carbonsweep.bench.basis import basis_words
-from carbonsweep.certainty_lines import percent
 from carbonsweep.document import candidate_document
 from carbonsweep.domain import Measurement
 from carbonsweep.placement.answers import Placement, SplitCandidate, compared, saving
 from carbonsweep.placement.why import difference_error, why
 from carbonsweep.placement_option import KEY as KEY
 from carbonsweep.search.objectives import LIMIT_NAMES
+from carbonsweep.shares import percent, signed_percent
 
 HARDLY: Final = 0.0005
-"""A smaller share would be printed as 0.0%."""
+"""A smaller share would be printed as 0.0 %."""
 
 
 def around(placement: Placement | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -35,7 +35,6 @@ def lines(placement: Placement | None) -> Iterator[str]:
     """
     if placement is None:
         return
-    links = ", ".join(link.key for link in placement.sought.links)
     most = placement.sought.most_per_pool
     yield f"Placement: {verdict(placement)}."
     if placement.split is not None:
@@ -55,10 +54,13 @@ def lines(placement: Placement | None) -> Iterator[str]:
         yield from (f"  over {each.link.key:<10} {_versus(each, placement)}" for each in placement.per_link)
     if len(placement.per_model) > 1:
         yield from (f"  {line}" for line in _model_lines(placement))
+    links = ", ".join(link.key for link in placement.sought.links if link not in placement.unjoined) or "no link"
     yield (
         f"  Searched {placement.combinations:,} combinations: every pair of the phases' points over {links}, pools of "
         f"up to {most} replicas each; nothing was measured for it."
     )
+    for link in placement.unjoined:
+        yield f"  {link.key} joins no two of these GPUs, only equal ones of the kinds {', '.join(link.gpus or ())}."
 
 
 def verdict(placement: Placement) -> str:
@@ -206,7 +208,7 @@ def _versus(split: SplitCandidate, placement: Placement, colocated: Candidate | 
     best = "the best colocated" if colocated is None else "its best colocated"
     if share == 0:
         return f"the same as {best}"
-    return f"under 0.1% from {best}" if abs(share) < HARDLY else f"{-share:+.1%} against {best}"
+    return f"under 0.1 % from {best}" if abs(share) < HARDLY else f"{signed_percent(-share)} against {best}"
 
 
 def _model_lines(placement: Placement) -> Iterator[str]:
@@ -231,6 +233,7 @@ def document(placement: Placement | None) -> dict[str, Any] | None:
         "asked": placement.sought.choice,
         "links": [link.key for link in placement.sought.links],
         "most_per_pool": placement.sought.most_per_pool,
+        "unjoined_links": [link.key for link in placement.unjoined],
         "combinations": placement.combinations,
         "best": placement.best,
         "verdict": verdict(placement),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from carbonsweep.placement.answers import Sought
+from carbonsweep.shares import percent
 from carbonsweep.terminal import warn
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Shown:
             return
         self._said_s = now_s
         if not watched:
-            warn(f"searching splits: {done / total:.0%} of the combinations")
+            warn(f"searching splits: {percent(done / total)} of the combinations")
             return
         if self._bar is None:
             self._bar = self._started()

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from carbonsweep.answer import Answer, Candidate
+from carbonsweep.document import SCHEMA
 from carbonsweep.domain import CarbonIntensity, Configuration, Scenario, Slo, TrialRecord
 from carbonsweep.errors import BadInput
 from carbonsweep.records import RECORDS, Damaged, latest, read, remove, write_atomically
@@ -76,6 +77,8 @@ def load(folder: Path) -> Saved:
         raise BadInput(f"cannot read {path}: {error}") from error
     records, damaged = read(folder)
     try:
+        if document["schema"] != SCHEMA:
+            raise BadInput(f"{path} is an answer of another schema; this version reads schema {SCHEMA}")
         wanted = set(document["records"])
         question = _question(document)
     except (KeyError, TypeError, AttributeError, ValueError, msgspec.ValidationError) as error:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from carbonsweep.certainty_lines import percent
 from carbonsweep.domain import TrialRecord
 from carbonsweep.errors import BadInput
+from carbonsweep.shares import percent
 
 if TYPE_CHECKING:
     from carbonsweep.results import Saved

@@ -30,6 +30,7 @@ from carbonsweep.domain import Configuration, Footprint, PhaseMeasurement
 from carbonsweep.quality_front import stated as stated_quality
 from carbonsweep.records import Damaged
 from carbonsweep.search.objectives import LIMIT_NAMES, UNITS, Question, worst_excess
+from carbonsweep.shares import percent, signed_percent
 from carbonsweep.sweep_cost import stated
 from carbonsweep.units import S_PER_YEAR
 
@@ -175,7 +176,7 @@ def _distance(candidate: Candidate, question: Question, name: str) -> str:
     if excess is None:
         return ""
     side = "above" if excess > 0 else "below"
-    return f", {abs(excess):.1%} {side} the limit of {seconds(question.slo.limits()[name])}"
+    return f", {percent(abs(excess), 1)} {side} the limit of {seconds(question.slo.limits()[name])}"
 
 
 def _show_nothing_feasible(console: Console, answer: Answer) -> None:
@@ -197,7 +198,7 @@ def _show_nothing_feasible(console: Console, answer: Answer) -> None:
             if excess > 0
         ]
         configuration = escape(str(candidate.record.configuration))
-        table.add_row(configuration, f"{worst_excess(candidate.excess):+.1%}", escape("; ".join(misses)))
+        table.add_row(configuration, signed_percent(worst_excess(candidate.excess)), escape("; ".join(misses)))
     console.print(table)
     for line in verdict_lines.closest_lines(answer):
         say(line)
@@ -209,7 +210,7 @@ def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:
         **_configuration_columns([c.record.configuration for c in rows]),
         f"CO2e per {unit}": lambda c: grams(None if c.footprint is None else c.footprint.total_g),
         "embodied share": lambda c: (
-            "unknown" if c.footprint is None else f"{c.footprint.embodied_g / c.footprint.total_g:.0%}"
+            "unknown" if c.footprint is None else percent(c.footprint.embodied_g / c.footprint.total_g)
         ),
         "TTFT": lambda c: seconds(c.measurement.ttft_s),
         "TPOT": lambda c: seconds(c.measurement.tpot_s),

@@ -10,6 +10,7 @@ from carbonsweep.answer import Answer, lacking_bytes
 from carbonsweep.quantities import gigabytes
 from carbonsweep.search.noise import Interval, has_noise
 from carbonsweep.search.objectives import LIMIT_NAMES
+from carbonsweep.shares import percent
 from carbonsweep.swaps import short
 from carbonsweep.ties import Tie, kept_out_by_noise, limits_in_noise, tie
 
@@ -65,7 +66,7 @@ def closest_lines(answer: Answer) -> Iterator[str]:
         missed = f"; it misses {' and '.join(others)}" if others else ""
         yield (
             f"Closest by {LIMIT_NAMES[name]}: {candidate.record.configuration}: {value}, "
-            f"{abs(excess):.1%} {side} the limit of {seconds(limits[name])}{missed}."
+            f"{percent(abs(excess), 1)} {side} the limit of {seconds(limits[name])}{missed}."
         )
     record = answer.closest_to_fit
     if record is not None:

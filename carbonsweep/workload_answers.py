@@ -14,6 +14,7 @@ from carbonsweep.objective_arrays import Quantities
 from carbonsweep.per_workload import Choices
 from carbonsweep.search.objectives import OBJECTIVES, UNITS, Question
 from carbonsweep.search.space import Space
+from carbonsweep.shares import percent
 from carbonsweep.terminal import plain_table, say, wide_console
 
 ROWS_SHOWN: Final = 40
@@ -147,4 +148,4 @@ def _seconds(value: float | None) -> str:
 def _remark(row: Mapping[str, Any]) -> str:
     if row["outcome"] == FEASIBLE:
         return ""
-    return REFUSED if row["outcome"] == REFUSED else f"misses by {row['excess']:.1%}"
+    return REFUSED if row["outcome"] == REFUSED else f"misses by {percent(row['excess'], 1)}"

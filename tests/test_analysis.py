@@ -150,7 +150,7 @@ def measured_records() -> list[TrialRecord]:
         prompt_latency=spread,
         closure=Closure(whole_s=3.5, parts_s=3.5, whole_j=100.0, parts_j=110.0),
         windows=windows,
-        gates=("closure: the phases' joules are +10.0% of the whole run's",),
+        gates=("closure: the phases' joules are +10.0 % of the whole run's",),
     )
     sound = measurement(basis="measured", evidence=evidence, device=Device(name="Tesla T4", driver="570"))
     blind = measurement(basis="measured", prefill_j=None, decode_j=None, idle_w=None)
@@ -168,9 +168,9 @@ def test_the_measured_grid_is_a_table_of_seconds_joules_errors_and_failed_checks
     assert text.startswith("# Measured: Tesla T4, driver 570\n")
     first, second = (line for line in text.splitlines() if line.startswith("| TinyLlama"))
     # Decode: 90 J for 100 tokens, known to 10 %; 3 s for 149 steps.
-    assert "| 20.13 ms ± 0.0% |" in first
-    assert "| 0.9 ± 10.0% |" in first
-    assert first.endswith("| +10.0% | 26.0 | 3 | closure |")
+    assert "| 20.13 ms ± 0.0 % |" in first
+    assert "| 0.9 ± 10.0 % |" in first
+    assert first.endswith("| +10.0 % | 26.0 | 3 | closure |")
     assert second.count("unknown") == 6
     assert "batch 4, fp16, paper: lacks 1 byte" in text
     assert text.endswith("All windows together (without loading and warm-up): 1, 2 device seconds, 0.09 kJ.\n")

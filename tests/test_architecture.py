@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "carbonsweep"
 # From the ground up. A file imports from lower floors and from its own room (folder); on floors of several rooms where
 # `neighbours` is False, the rooms do not know each other.
 FLOORS: tuple[tuple[frozenset[str], bool], ...] = (
-    (frozenset({"units", "tables", "errors", "evidence", "pareto", "second_life"}), False),
+    (frozenset({"units", "shares", "tables", "errors", "evidence", "pareto", "second_life"}), False),
     (frozenset({"domain"}), False),
     (frozenset({"facts"}), False),
     (frozenset({"carbon", "bench", "records"}), False),

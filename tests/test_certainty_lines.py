@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import pytest
-
 from carbonsweep import inputs
 from carbonsweep.carbon.intensity import carbon_intensity
 from carbonsweep.certainty.ranges import EmbodiedRange, Stretch
 from carbonsweep.certainty.shares import Certainty, OtherBasis, Share
-from carbonsweep.certainty_lines import lines, percent
+from carbonsweep.certainty_lines import lines
 from carbonsweep.domain import Slo
 from carbonsweep.search.objectives import Question, objectives
 from carbonsweep.second_life import SecondLife
@@ -81,22 +79,6 @@ def test_a_runner_up_of_another_model_is_named_with_it() -> None:
     other = configuration(model="LLaMA-7B", gpu="L4", batch_size=8, gpu_count=2, engine="healthy")
     assert short(other, T4) == "LLaMA-7B on 2x L4 batch 8 healthy"
     assert short(T4, T4) == "T4 batch 1"
-
-
-@pytest.mark.parametrize(
-    ("share", "said"),
-    [
-        (0, "0 %"),
-        (0.0001, "under 1 %"),
-        (0.17, "17 %"),
-        (0.005, "under 1 %"),
-        (0.995, "over 99 %"),
-        (0.9999, "over 99 %"),
-        (1, "100 %"),
-    ],
-)
-def test_nearly_all_is_not_all_and_nearly_none_not_none(share: float, said: str) -> None:
-    assert percent(share) == said
 
 
 def test_another_objective_has_its_own_interval_and_that_of_the_grams() -> None:

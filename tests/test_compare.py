@@ -92,7 +92,7 @@ def test_what_cannot_be_compared_is_one_clear_line(home: Path) -> None:
 def test_price_states_the_second_life_and_the_swap(home: Path) -> None:
     process = run("price", "out", "--second-life", "T4=left:3y", home=home)
     assert process.returncode == 0, process.stderr
-    assert "Second life: T4 40% left (3 years old, planned for 5)" in process.stdout
+    assert "Second life: T4 40 % left (3 years old, planned for 5)" in process.stdout
     assert "Break-even with T4 batch" in process.stdout
 
 

@@ -126,22 +126,22 @@ def text(of: Measurement) -> str:
 def test_device_driver_cap_tokens_and_fill_are_said() -> None:
     said = text(measured())
     assert "device          NVIDIA H200 (GPU-1), driver 570.1, power cap 700 W" in said
-    assert "100 prompt tokens, 120 with padding (fill 83.3%)" in said  # 100 / 120
+    assert "100 prompt tokens, 120 with padding (fill 83.3 %)" in said  # 100 / 120
     assert "peak memory     3 GB" in said
 
 
 def test_the_protocol_says_how_it_stopped() -> None:
     said = text(measured())
     assert "5 repeats of 2 batches (digest feedc0de) after 1 warm-up" in said
-    assert "half-width 2.10%, within the interval of 3.00%" in said
-    assert "a meter's bound of 2.00%; read every 5 ms, refreshed every 100 ms" in said
+    assert "half-width 2.10 %, within the interval of 3.00 %" in said
+    assert "a meter's bound of 2.00 %; read every 5 ms, refreshed every 100 ms" in said
     assert "waited 12 s for at most 55 °C" in said
 
 
 def test_a_budget_that_ran_out_is_not_an_interval_reached() -> None:
     spent = replace(PROTOCOL, stopped_by="budget", half_width=0.08)
     said = text(measured(evidence=replace(EVIDENCE, protocol=spent)))
-    assert "half-width 8.00%, budget of 120 s spent before the interval of 3.00%" in said
+    assert "half-width 8.00 %, budget of 120 s spent before the interval of 3.00 %" in said
 
 
 def test_prefill_and_decode_have_time_rate_energy_per_token_and_power() -> None:
@@ -158,7 +158,7 @@ def test_prefill_and_decode_have_time_rate_energy_per_token_and_power() -> None:
 
 def test_each_meter_is_shown_with_its_bound_and_how_far_they_are_apart() -> None:
     # 20 J against 18 J: 2 J apart, 10 % of the 20 J reported.
-    assert "prefill: nvml-counter 20 J (19 to 21), nvml-power 18 J (no bound); 10.00% apart" in text(measured())
+    assert "prefill: nvml-counter 20 J (19 to 21), nvml-power 18 J (no bound); 10.00 % apart" in text(measured())
 
 
 def test_one_meter_alone_is_said_to_be_alone() -> None:
@@ -182,10 +182,10 @@ def test_without_idle_power_dynamic_joules_are_unknown() -> None:
 
 def test_closure_is_shown_in_time_and_energy() -> None:
     # 4.1 / 4 and 98 / 100.
-    expected = "phases 4.1 s, whole run 4 s (+2.50%); phases 98 J, whole run 100 J (-2.00%)"
+    expected = "phases 4.1 s, whole run 4 s (+2.50 %); phases 98 J, whole run 100 J (-2.00 %)"
     assert f"closure         {expected}" in text(measured())
     without = replace(EVIDENCE, closure=Closure(whole_s=4.0, parts_s=4.1, whole_j=None, parts_j=98.0))
-    assert "whole run 4 s (+2.50%); joules unknown" in text(measured(evidence=without))
+    assert "whole run 4 s (+2.50 %); joules unknown" in text(measured(evidence=without))
     assert "closure         unknown" in text(measured(evidence=replace(EVIDENCE, closure=None)))
 
 

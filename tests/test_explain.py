@@ -13,7 +13,7 @@ from carbonsweep import answer, results
 from carbonsweep.document import document
 from carbonsweep.domain import Slo, TrialRecord
 from carbonsweep.explanation.relaxations import relaxations
-from carbonsweep.explanation_lines import percent, rounded_up, step_words
+from carbonsweep.explanation_lines import rounded_up, step_words
 from carbonsweep.records import OutputFolder
 from carbonsweep.search.objectives import Question
 from tests.conftest import FAILED, configuration, measurement, phase, record
@@ -252,10 +252,3 @@ def test_a_printed_limit_is_enough_as_it_stands() -> None:
     at = answer.answer(records, asking("energy", slo=Slo(tpot_s=0.05801)))
     assert at.best is not None
     assert at.best.record.configuration.batch_size == 16
-
-
-@pytest.mark.parametrize(
-    ("share", "words"), [(0.0, "0 %"), (0.2149, "+21 %"), (-0.0499, "-5.0 %"), (20.18, "+2,018 %"), (0.0996, "+10 %")]
-)
-def test_a_change_in_per_cent(share: float, words: str) -> None:
-    assert percent(share) == words

@@ -53,11 +53,11 @@ def test_the_lines_say_limit_configuration_and_distance() -> None:
     found = answer(RECORDS, asking("latency", slo=LIMITS))
     first, second = verdict_lines.closest_lines(found)
     assert first == (
-        "Closest by TTFT: TinyLlama-1.1B on T4, batch 4, fp16, paper: 50 ms, 50.0% below the limit of 100 ms; "
+        "Closest by TTFT: TinyLlama-1.1B on T4, batch 4, fp16, paper: 50 ms, 50.0 % below the limit of 100 ms; "
         "it misses TPOT."
     )
     assert second == (
-        "Closest by TPOT: TinyLlama-1.1B on T4, batch 1, fp16, paper: 60 ms, 20.0% above the limit of 50 ms; "
+        "Closest by TPOT: TinyLlama-1.1B on T4, batch 1, fp16, paper: 60 ms, 20.0 % above the limit of 50 ms; "
         "it misses TTFT."
     )
 

@@ -33,7 +33,7 @@ def test_that_no_split_is_better_is_said_plainly_and_by_how_much() -> None:
     assert first.startswith("Placement: no split is better: the best one costs 23 % more than the best colocated")
     text = "\n".join(rest)
     assert "TinyLlama-1.1B, prefill on 1x T4, batch 4; decode on 1x T4, batch 4; fp16, paper, over 100GbE" in text
-    assert "Of the colocated one's joules: waiting +23.4%" in text
+    assert "Of the colocated one's joules: waiting +23.4 %" in text
     assert "nothing was measured for it" in text
 
 
@@ -45,6 +45,15 @@ def test_a_better_split_says_what_moves() -> None:
     assert f"decode on {placed.split.measurement.decode.gpu_count}x {placed.split.decode.gpu}" in text
     for word in ("hand-over", "TTFT", "TPOT", "prompts/s", "bound", "why", "modelled, not measured"):
         assert word in text, word
+
+
+def test_a_link_that_joins_nothing_is_named_with_what_has_it() -> None:
+    of = searched(gpus=("T4",), models=("TinyLlama-1.1B",))
+    *_, searched_over, unjoined = placement_lines.lines(planned(of, question(of), sought(links=("NVLink2", "10GbE"))))
+    assert "every pair of the phases' points over 10GbE, pools of" in searched_over
+    assert unjoined == "  NVLink2 joins no two of these GPUs, only equal ones of the kinds V100."
+    nothing = placement_lines.lines(planned(of, question(of), sought(links=("NVLink2",))))
+    assert "Searched 0 combinations: every pair of the phases' points over no link," in "\n".join(nothing)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +184,9 @@ def test_a_sweep_that_asks_for_splits_runs_no_trial_more(tmp_path: Path) -> None
     assert "4 known from before, 0 to run" in again.stdout
     assert (tmp_path / "out" / "records.jsonl").read_bytes() == before
     written = json.loads((tmp_path / "out" / "answer.json").read_text())
-    # 4 records a side, 10 links, 16 pools: all from 4 trials.
-    assert written["placement"]["combinations"] == 4 * 4 * len(facts.links()) * 16
+    # 4 records a side, 16 pools, every link but the three NVLinks, which these GPUs do not have: all from 4 trials.
+    assert written["placement"]["unjoined_links"] == ["NVLink2", "NVLink3", "NVLink4"]
+    assert written["placement"]["combinations"] == 4 * 4 * (len(facts.links()) - 3) * 16
     assert written["best"] == written["placement"]["best_colocated"]
     report = run("report", "out", home=tmp_path)
     assert report.returncode == 0, report.stderr

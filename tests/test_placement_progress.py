@@ -53,8 +53,8 @@ def test_in_a_log_it_is_a_line_each_half_minute(capsys: pytest.CaptureFixture[st
             asked.told(done, 8)
     # After 30 and 60 s of 80: 3 and 6 blocks of 8.
     assert capsys.readouterr().err.splitlines() == [
-        "searching splits: 38% of the combinations",
-        "searching splits: 75% of the combinations",
+        "searching splits: 38 % of the combinations",
+        "searching splits: 75 % of the combinations",
     ]
 
 

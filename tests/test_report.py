@@ -143,8 +143,8 @@ def test_grams_per_prompt_are_those_of_its_output_tokens() -> None:
 def test_each_latency_says_how_far_it_is_from_its_limit() -> None:
     # 0.5 s against 1 s; 3 s / 149 steps against 0.04 s.
     shown = words((record(configuration(), measurement()),), question(ttft_s=1.0, tpot_s=0.04))
-    assert "TTFT 500 ms 50.0% below the limit of 1 s" in shown
-    assert "TPOT 20.1 ms 49.7% below the limit of 0.04 s" in shown
+    assert "TTFT 500 ms 50.0 % below the limit of 1 s" in shown
+    assert "TPOT 20.1 ms 49.7 % below the limit of 0.04 s" in shown
     assert "prompt latency 3.5 s no limit set" in shown
 
 
@@ -201,8 +201,8 @@ def test_where_nothing_is_feasible_the_page_names_the_closest_and_its_miss() -> 
     near, far = configuration(batch_size=2), configuration(batch_size=4)
     both = (record(near, measurement()), record(far, measurement(ttft_s=1.0, decode_s=6.0)))
     shown = words(both, question(prompt_latency_s=1.0))
-    assert f"No configuration meets prompt latency at most 1 s; the closest, {near}, misses by 250.0%." in shown
-    assert "prompt latency 3.5 s, 250.0% above the limit of 1 s" in shown
+    assert f"No configuration meets prompt latency at most 1 s; the closest, {near}, misses by 250.0 %." in shown
+    assert "prompt latency 3.5 s, 250.0 % above the limit of 1 s" in shown
     assert "Best configuration" not in shown
 
 

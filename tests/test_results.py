@@ -186,6 +186,15 @@ def test_an_answer_with_a_garbled_part_is_bad_input(tmp_path: Path, changes: dic
         load(tmp_path)
 
 
+@pytest.mark.parametrize("schema", [2, 0, None, "1", [1], {}])
+def test_an_answer_of_another_schema_is_not_read_as_if_it_were_this_one(tmp_path: Path, schema: object) -> None:
+    swept(tmp_path)
+    whole = json.loads((tmp_path / ANSWER).read_text(encoding="utf-8"))
+    (tmp_path / ANSWER).write_text(json.dumps({**whole, "schema": schema}), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"answer\.json is an answer of another schema; this version reads schema 1$"):
+        load(tmp_path)
+
+
 def test_an_answer_whose_records_are_gone_says_how_many(tmp_path: Path) -> None:
     swept(tmp_path)
     (tmp_path / RECORDS).write_bytes(encode(RECORDED[0]) + b"\n" + encode(RECORDED[1])[:-9])

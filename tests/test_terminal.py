@@ -88,14 +88,14 @@ def test_unknown_energy_is_said_and_never_zero(capsys: pytest.CaptureFixture[str
 def test_the_distance_to_each_limit_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     # TTFT 0.5 s against 1 s: 50 % below.
     text = printed(capsys, question("carbon", slo=Slo(ttft_s=1.0)), record(configuration(), measurement(ttft_s=0.5)))
-    assert "TTFT            500 ms (500 ms to 500 ms), 50.0% below the limit of 1 s" in text
+    assert "TTFT            500 ms (500 ms to 500 ms), 50.0 % below the limit of 1 s" in text
 
 
 def test_with_nothing_feasible_the_misses_are_printed_and_no_best(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, question("carbon", slo=Slo(ttft_s=0.25)), record(configuration(), measurement(ttft_s=0.5)))
     assert "Best" not in text
-    assert "+100.0%" in text
-    assert "TTFT 500 ms, 100.0% above the limit of 250 ms" in text
+    assert "+100.0 %" in text
+    assert "TTFT 500 ms, 100.0 % above the limit of 250 ms" in text
 
 
 def test_markup_in_a_name_is_text(capsys: pytest.CaptureFixture[str]) -> None:

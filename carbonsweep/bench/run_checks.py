@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from carbonsweep.evidence import Closure, Conditions
+from carbonsweep.shares import signed_percent
 
 CLOSURE: Final = 0.05
 """Phases and whole run may differ by this much in joules before the record is marked, and by twice as much in time."""
@@ -16,9 +17,9 @@ def closure_checks(closure: Closure) -> list[str]:
     failed = []
     joules = closure.energy_difference
     if joules is not None and abs(joules) > CLOSURE:
-        failed.append(f"closure: the phases' joules are {joules:+.1%} of the whole run's")
+        failed.append(f"closure: the phases' joules are {signed_percent(joules)} of the whole run's")
     if abs(closure.time_difference) > 2 * CLOSURE:
-        failed.append(f"closure: the phases take {closure.time_difference:+.1%} of the whole run's time")
+        failed.append(f"closure: the phases take {signed_percent(closure.time_difference)} of the whole run's time")
     return failed
 
 

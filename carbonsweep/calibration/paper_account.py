@@ -13,6 +13,7 @@ from carbonsweep.calibration.paper_rows import LEFT_OUT, MOVED, WITHOUT
 from carbonsweep.calibration.paper_stack import IDLE, ORDERED, committed, targets
 from carbonsweep.claims.cells import paper_models
 from carbonsweep.claims.judging import Verdict
+from carbonsweep.shares import percent, signed_percent
 from carbonsweep.tables import markdown_table
 
 NEAR_END: Final = 0.1
@@ -60,17 +61,17 @@ def _free() -> Iterator[str]:
     for p, value in zip(PARAMETERS, committed(), strict=True):
         edge = "YES" if p.on_edge(value) else "no"
         prior = f"{p.low:g} to {p.high:g}"
-        place = f"{p.place(value):.1%}"
+        place = percent(p.place(value), 1)
         rows.append((p.field, p.gpu or "both", p.meaning, p.unit, f"{value:.4g}", prior, place, edge, p.prior))
     yield markdown_table(header, rows)
     pairs = list(zip(PARAMETERS, committed(), strict=True))
     near = [
-        f"`{p.field}` ({p.gpu or 'both'}) at {p.place(value):.1%}"
+        f"`{p.field}` ({p.gpu or 'both'}) at {percent(p.place(value), 1)}"
         for p, value in pairs
         if not NEAR_END <= p.place(value) <= 1 - NEAR_END
     ]
     yield (
-        f"In the outer {NEAR_END:.0%} of a prior, where it may have had a say, {len(near)} of {len(pairs)}: "
+        f"In the outer {percent(NEAR_END)} of a prior, where it may have had a say, {len(near)} of {len(pairs)}: "
         f"{', '.join(near) or 'none'}."
     )
     beyond = [
@@ -111,13 +112,14 @@ def _left_out(verdicts: Sequence[Verdict], path: Path) -> Iterator[str]:
     lines, errors = [], []
     for claim, label, paper, predicted, error in rows[1:]:
         value = ours[claim, label]
-        fitted = ("unknown", "") if value.ours is None else (f"{value.ours:.4g}", f"{value.relative_error:+.1%}")
-        lines.append((claim, label, paper, *fitted, predicted, f"{float(error):+.1%}"))
+        off = value.relative_error
+        fitted = ("unknown", "") if value.ours is None or off is None else (f"{value.ours:.4g}", signed_percent(off))
+        lines.append((claim, label, paper, *fitted, predicted, signed_percent(float(error))))
         errors.append(abs(float(error)))
     yield markdown_table(("claim", "what", "paper", "fitted", "error", "left out", "error left out"), lines)
     within = sum(error <= 0.1 for error in errors)
     yield (
-        f"Left out, mean absolute error {sum(errors) / len(errors):.1%}, largest {max(errors):.1%}, "
+        f"Left out, mean absolute error {percent(sum(errors) / len(errors), 1)}, largest {percent(max(errors), 1)}, "
         f"{within} of {len(errors)} within 10 %."
     )
 

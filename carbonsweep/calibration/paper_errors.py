@@ -16,6 +16,7 @@ from carbonsweep.calibration.paper_parameters import PARAMETERS, Array
 from carbonsweep.calibration.paper_stack import SEED, Target, fit, modelled_cells, targets
 from carbonsweep.claims.cells import GPUS, Cells
 from carbonsweep.claims.ratios import numbers
+from carbonsweep.shares import signed_percent
 
 DRAWS: Final = 64
 DRAW_GENERATIONS: Final = 250
@@ -56,7 +57,7 @@ def left_out_claims(tell: Progress = lambda line: None) -> tuple[HeldOut, ...]:
             for aim in targets()
             if aim.claim == claim
         ]
-        errors = [f"{each.label} {each.relative_error:+.1%}" for each in found if each.claim == claim]
+        errors = [f"{each.label} {signed_percent(each.relative_error)}" for each in found if each.claim == claim]
         tell(f"without {claim}: {', '.join(errors)}")
     return tuple(found)
 

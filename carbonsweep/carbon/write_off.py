@@ -11,6 +11,7 @@ from carbonsweep import facts
 from carbonsweep.carbon.embodied import embodied_carbon
 from carbonsweep.domain import Scenario
 from carbonsweep.second_life import SecondLife
+from carbonsweep.shares import percent
 from carbonsweep.units import S_PER_YEAR
 
 
@@ -35,11 +36,11 @@ def charged_kg(device: str, scenario: Scenario) -> float:
 
 
 def policy_words(one: SecondLife) -> str:
-    """The policy of one kind of device, for a person: "T4 none (sunk)", "A100-40 40% left (3 of 5 years old)"."""
+    """The policy of one kind of device, for a person: "T4 none (sunk)", "A100-40 40 % left (3 of 5 years old)"."""
     if one.age_s is None or one.first_lifetime_s is None:
         return f"{one.device} {'none (sunk)' if one.policy == 'none' else 'all'}"
     age, first = one.age_s / S_PER_YEAR, one.first_lifetime_s / S_PER_YEAR
-    return f"{one.device} {one.share:.0%} left ({age:g} years old, planned for {first:g})"
+    return f"{one.device} {percent(one.share)} left ({age:g} years old, planned for {first:g})"
 
 
 def second_life_words(scenario: Scenario) -> str:

@@ -25,6 +25,7 @@ from carbonsweep.claims.grams import (
 )
 from carbonsweep.claims.ratios import at, decode_j_per_token, energy_ratio, largest, latency_ratio
 from carbonsweep.claims.statements import claim, contradictions
+from carbonsweep.shares import percent
 from carbonsweep.units import S_PER_YEAR
 
 READ: Final = "read, not computed"
@@ -90,9 +91,11 @@ def _embodied_rate_ratio() -> float:
 def _d1() -> str:
     parts = []
     for gpu in GPUS:
-        power_w = power_behind_share_w(gpu, "QC", claim("C16").values[f"{gpu} QC"])
+        shares = claim("C16").values
+        power_w = power_behind_share_w(gpu, "QC", shares[f"{gpu} QC"])
         others = ", ".join(
-            f"{region} {share_at_power(gpu, region, power_w):.1%} (paper {claim('C16').values[f'{gpu} {region}']:.1%})"
+            f"{region} {percent(share_at_power(gpu, region, power_w), 1)} "
+            f"(paper {percent(shares[f'{gpu} {region}'], 1)})"
             for region in REGIONS[1:]
         )
         parts.append(f"{gpu} {power_w:.1f} W from QC, hence {others}")
@@ -110,11 +113,11 @@ def _d3() -> str:
 
 def _d5() -> str:
     joules, grams = claim("C17").values["J/token"], claim("C17").values["g/token"]
+    largest = {region: percent(claim("C16").values[f"RTX6000Ada {region}"], 1) for region in ("QC", "CISO")}
     needed = {gain: (grams - joules) / (gain - joules) for gain in (1.1, 1.5)}
     return (
-        f"with b32 1.1 (1.5) times as fast as b16, embodied carbon must be {needed[1.1]:.0%} ({needed[1.5]:.0%}) of "
-        f"b32's total; C16's largest is {claim('C16').values['RTX6000Ada QC']:.1%} in QC, "
-        f"{claim('C16').values['RTX6000Ada CISO']:.1%} in CISO"
+        f"with b32 1.1 (1.5) times as fast as b16, embodied carbon must be {percent(needed[1.1])} "
+        f"({percent(needed[1.5])}) of b32's total; C16's largest is {largest['QC']} in QC, {largest['CISO']} in CISO"
     )
 
 
@@ -151,7 +154,9 @@ def _d9() -> str:
 
 
 def _x1() -> str:
-    return f"D5 needs at least 10 % embodied carbon; CISO has at most {claim('C16').values['RTX6000Ada CISO']:.1%}"
+    return (
+        f"D5 needs at least 10 % embodied carbon; CISO has at most {percent(claim('C16').values['RTX6000Ada CISO'], 1)}"
+    )
 
 
 def _x2() -> str:
@@ -165,7 +170,7 @@ def _x6() -> str:
 
 
 def _x7() -> str:
-    return f"largest share {max(claim('C16').values.values()):.1%}"
+    return f"largest share {percent(max(claim('C16').values.values()), 1)}"
 
 
 def _x9() -> str:

@@ -19,6 +19,7 @@ from carbonsweep.claims.statements import Claim, claims, takeaways
 from carbonsweep.claims.takeaways import takeaway_margins
 from carbonsweep.claims.tolerance import tolerance
 from carbonsweep.domain import Basis, TrialRecord
+from carbonsweep.shares import percent, signed_percent
 
 NAMED: Final = 3
 """Broken orders that a reason names; the verdict holds all."""
@@ -202,7 +203,7 @@ def _off(value: Compared, kind: str) -> str:
         return f"{value.label}: ours is at batch {value.ours:g}"
     off = value.relative_error or 0.0
     allowed = f"{value.tolerance:.3g}" if value.tolerance else "nothing"
-    return f"{value.label}: off by {off:+.1%}, {allowed} is allowed"
+    return f"{value.label}: off by {signed_percent(off)}, {allowed} is allowed"
 
 
 def _narrowest(orders: Iterable[Order]) -> str:
@@ -211,4 +212,4 @@ def _narrowest(orders: Iterable[Order]) -> str:
     if not finite:
         return ""
     least = min(finite, key=lambda each: each.margin or 0.0)
-    return f"narrowest order: {least.label}, by {math.expm1(least.margin or 0.0):.1%}"
+    return f"narrowest order: {least.label}, by {percent(math.expm1(least.margin or 0.0), 1)}"

@@ -9,6 +9,7 @@ from carbonsweep.answer import Answer, Candidate, lacking_bytes
 from carbonsweep.domain import Configuration, TrialRecord
 from carbonsweep.explanation.sensitivity import Sensitivity, Setting, relative
 from carbonsweep.search.objectives import LIMIT_NAMES, worst_excess
+from carbonsweep.shares import signed_percent
 from carbonsweep.swaps import short
 from carbonsweep.trial import NOT_RUN
 from carbonsweep.units import BYTES_PER_GB
@@ -102,7 +103,7 @@ def _setting(found: Answer, best: Candidate, label: str, belongs: Callable[[Conf
             note=refused_reason(nearest),
         )
     misses = ", ".join(
-        f"{LIMIT_NAMES[name]} {excess:+.1%}".replace("%", " %") for name, excess in chosen.excess.items() if excess > 0
+        f"{LIMIT_NAMES[name]} {signed_percent(excess)}" for name, excess in chosen.excess.items() if excess > 0
     )
     configuration = chosen.record.configuration
     return Setting(

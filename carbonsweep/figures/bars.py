@@ -15,6 +15,7 @@ from carbonsweep.answer import Answer, Candidate
 from carbonsweep.domain import Footprint
 from carbonsweep.figures.page import Page, digits, footer, mass_unit, short
 from carbonsweep.search.objectives import UNITS
+from carbonsweep.shares import percent
 
 OPERATIONAL_COLOUR: Final = "#0072B2"
 EMBODIED: Final[dict[str, Any]] = {"facecolor": "#E69F00", "hatch": "////", "edgecolor": "white", "linewidth": 0}
@@ -65,7 +66,7 @@ def _draw(axes: Axes, answer: Answer, best: dict[str, _Priced], factor: float, r
         axes.barh(i, embodied, left=operational, height=0.42, **EMBODIED)
         axes.plot(ends, (i, i), color="black", linewidth=1.1, marker="|", markersize=7)
         share = priced.embodied_g / priced.total_g if priced.total_g > 0 else 0.0
-        split = f"{digits(operational + embodied)}, {share:.0%} embodied"
+        split = f"{digits(operational + embodied)}, {percent(share)} embodied"
         axes.annotate(split, (reach, i), (5, 0), fontsize=8, **beside)
         axes.annotate(short(candidate, answer), (0, i - 0.36), (1, 0), fontsize=8.5, **beside)
         widest = max(widest, reach)

@@ -23,6 +23,7 @@ from carbonsweep.figures.cells import Cell
 from carbonsweep.figures.estimates import Estimate
 from carbonsweep.figures.page import PALETTE
 from carbonsweep.figures.sheet import Sheet
+from carbonsweep.shares import percent
 
 HATCHES: Final = ("", "....", "xxxx", "----", "||||", "oooo", "++++")
 EMBODIED_HATCH: Final = "//////"
@@ -151,7 +152,7 @@ def _write_share(axes: Axes, cell: Cell, x: float) -> None:
     assert cell.estimate is not None
     share = cell.estimate.embodied_share
     if share is not None:
-        text = f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+        text = percent(share, 1) if share < 0.1 else percent(share)
         at = (x, _top(axes, cell.estimate))
         axes.annotate(text, at, (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=6, rotation=90)
 

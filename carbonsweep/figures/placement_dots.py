@@ -71,7 +71,7 @@ def _draw(
     axes.set(xlim=reach, ylim=(len(regions) - 0.5, -0.5))
     axes.set_yticks(range(len(regions)), regions if named else [""] * len(regions))
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if reach[1] - reach[0] > 0.1 else 1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if reach[1] - reach[0] > 0.1 else 1, symbol=" %"))
     axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
     for each in members:
         if each.saves is None:

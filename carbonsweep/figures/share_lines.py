@@ -16,6 +16,7 @@ from carbonsweep.figures.batch_bars import draw_interval
 from carbonsweep.figures.estimates import Estimate
 from carbonsweep.figures.page import MARKERS, PALETTE
 from carbonsweep.figures.sheet import Sheet
+from carbonsweep.shares import percent
 
 LINE_STYLES: Final = ("-", "--", ":", "-.")
 APART: Final = 0.06
@@ -49,7 +50,7 @@ def share_lines_figure(shares: Sequence[Share], models: Sequence[str], *, title:
             years = sorted({share.years for share in members})
             axes.set(ylim=(0, 1.06 * highest), xlim=(years[0] - 0.35, years[-1] + 0.4 * (years[-1] - years[0] + 1)))
             axes.set_xticks(years, [f"{each:g}" for each in years])
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
             axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
             axes.set_title(model, loc="left", fontsize=9, fontweight="bold")
             axes.set_xlabel("GPU lifetime, years", fontsize=8.5)
@@ -93,5 +94,5 @@ def _name(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     reached = -0.5 * APART * height
     for value, years, region, colour in sorted(ends):
         reached = max(value, reached + APART * height)
-        text = f"{region} {value:.1%}"
+        text = f"{region} {percent(value, 1)}"
         axes.text(years + 0.18, reached, text, color=colour, fontsize=8, fontweight="bold", va="center")

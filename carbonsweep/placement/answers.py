@@ -77,7 +77,8 @@ class Placement:
     `splits` holds the best feasible one by (model, link); `bound` is the best where GPUs that wait do other work, and
     `bounds` that of each model, none where a request rate is stated: then nothing else is done. `closest` misses the
     limits by least, where no split meets them. `in_turn` are the best of each model with both phases on the same GPUs,
-    in batches of their own size (`placement.in_turn`), to compare with. `combinations`: pairs x links x pools.
+    in batches of their own size (`placement.in_turn`), to compare with. `unjoined` are the links asked for that join no
+    two of the GPUs; `combinations`: pairs x the other links x pools.
     """
 
     sought: Sought
@@ -90,6 +91,7 @@ class Placement:
     splits: Mapping[tuple[str, str], SplitCandidate]
     bounds: Mapping[str, SplitCandidate]
     in_turn: Mapping[str, SplitCandidate]
+    unjoined: tuple[Link, ...]
     combinations: int
 
     @property
@@ -200,12 +202,10 @@ def _placement(
     colocated: Mapping[str, Candidate],
 ) -> Placement:
     prefill, decode = of_phase["prefill"], of_phase["decode"]
-    kg = (
-        [charged_kg(gpu, question.scenario) for gpu in gpus]
-        if question.scenario.intensity is not None
-        else [0.0] * len(gpus)
-    )
+    is_priced = question.scenario.intensity is not None
+    kg = [charged_kg(gpu, question.scenario) if is_priced else 0.0 for gpu in gpus]
     terms = Terms(output_tokens=output_tokens, links=sought.links, kg=np.array(kg), reached=reached(sought.links, gpus))
+    joining = [not gpus or bool(between.any()) for between in terms.reached]
 
     def made(pick: Pick) -> SplitCandidate:
         first, second = side(pick.prefill, "prefill"), side(pick.decode, "decode")
@@ -232,7 +232,8 @@ def _placement(
         splits=_least(((each.prefill.model, each.link.key), each) for each in _feasible(found, made)),
         bounds=_least((each.prefill.model, each) for each in _feasible(bounds, made)),
         in_turn=_least((each.prefill.model, each) for each in map(turning, turns) if each.is_feasible),
-        combinations=_pairs(prefill.group, decode.group) * len(sought.links) * len(sought.pools),
+        unjoined=tuple(link for link, joins in zip(sought.links, joining, strict=True) if not joins),
+        combinations=_pairs(prefill.group, decode.group) * sum(joining) * len(sought.pools),
     )
 
 

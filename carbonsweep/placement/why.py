@@ -12,6 +12,7 @@ from carbonsweep.domain import Configuration, Measurement, PhaseMeasurement, Sce
 from carbonsweep.placement.answers import Placement, SplitCandidate
 from carbonsweep.placement.parts import PART_NAMES, changes, parts
 from carbonsweep.placement.sides import Phase
+from carbonsweep.shares import signed_percent
 
 WORTH_SAYING = 0.0005
 """A change below this share of the whole is rounding to a reader."""
@@ -30,7 +31,7 @@ class Why:
     def sentence(self) -> str:
         """The changes worth saying, the largest first."""
         listed = sorted(self.changes.items(), key=lambda each: -abs(each[1]))
-        said = [f"{PART_NAMES[name]} {share:+.1%}" for name, share in listed if abs(share) >= WORTH_SAYING]
+        said = [f"{PART_NAMES[name]} {signed_percent(share)}" for name, share in listed if abs(share) >= WORTH_SAYING]
         return ", ".join(said) or "nothing changes by as much as 0.05 %"
 
 

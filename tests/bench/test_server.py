@@ -299,7 +299,7 @@ def test_cached_tokens_mark_the_measurement_and_none_do_not() -> None:
     assert marked.evidence is not None
     assert clean.evidence is not None
     # Prompts of 7 and 6 words: 2 of 13 tokens.
-    assert "prefix cache hit: 15.4% of the prompt tokens, by usage" in marked.evidence.gates
+    assert "prefix cache hit: 15.4 % of the prompt tokens, by usage" in marked.evidence.gates
     assert not any("cache" in said for said in (*clean.evidence.gates, *clean.notes))
 
 
@@ -322,7 +322,7 @@ def counting(queried_per_look: int, hit_per_look: int) -> Callable[[], bytes]:
     ("queried", "hit", "gate"),
     [
         (78, 0, None),  # 6 batches of 13 tokens
-        (78, 39, "prefix cache hit: 50.0% of the prompt tokens, by the server's counters"),
+        (78, 39, "prefix cache hit: 50.0 % of the prompt tokens, by the server's counters"),
         (178, 0, "foreign requests: the server read 178 prompt tokens, 78 of them ours"),
     ],
 )

@@ -278,8 +278,8 @@ def test_counters_that_are_no_numbers_tell_nothing(value: str) -> None:
 
 
 BEFORE = CacheCounters(queried=1000.0, hit=10.0)
-SERVER_HITS = "prefix cache hit: 1.1% of the prompt tokens, by the server's counters"
-USAGE_HITS = "prefix cache hit: 50.0% of the prompt tokens, by usage"
+SERVER_HITS = "prefix cache hit: 1.1 % of the prompt tokens, by the server's counters"
+USAGE_HITS = "prefix cache hit: 50.0 % of the prompt tokens, by usage"
 STRANGERS = "foreign requests: the server read 1030 prompt tokens, 1000 of them ours"
 RESTARTED = "the server's counters fell: it was started anew during the measurement"
 

@@ -93,7 +93,7 @@ def test_the_policy_in_words() -> None:
     assert second_life_words(NEW) == "of no device, all are charged whole"
     both = with_life(left(3), SecondLife(device="A40", policy="none"))
     assert second_life_words(both) == (
-        "T4 40% left (3 years old, planned for 5), A40 none (sunk); every other device all of its embodied carbon"
+        "T4 40 % left (3 years old, planned for 5), A40 none (sunk); every other device all of its embodied carbon"
     )
 
 

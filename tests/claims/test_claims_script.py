@@ -49,7 +49,7 @@ def test_the_account_says_modelled_and_holds_every_claim_finding_and_parameter(t
     assert f"Free: {len(PARAMETERS)}, fewer than the 19 ratios and shares" in text
     # Every parameter near an end of its prior is named, and everything that was fixed by hand, idle power included.
     pairs = list(zip(PARAMETERS, committed(), strict=True))
-    (near,) = (line for line in text.splitlines() if line.startswith("In the outer 10% of a prior"))
+    (near,) = (line for line in text.splitlines() if line.startswith("In the outer 10 % of a prior"))
     for p, value in pairs:
         named = f"`{p.field}` ({p.gpu or 'both'}) at" in near
         assert named == (not 0.1 <= p.place(value) <= 0.9), p.name
@@ -59,7 +59,7 @@ def test_the_account_says_modelled_and_holds_every_claim_finding_and_parameter(t
     assert [field for field in (*ASSUMPTIONS, *IDLE) if f"\n| {field} |" not in text] == []
     # Beside each claim left out, what the fit to all of them gives.
     assert "| claim | what | paper | fitted | error | left out | error left out |" in text
-    assert "\n| C02 | 7B b4 | 11.4 | 10.65 | -6.6% | 8.448 | -25.9% |" in text
+    assert "\n| C02 | 7B b4 | 11.4 | 10.65 | -6.6 % | 8.448 | -25.9 % |" in text
 
 
 def test_the_committed_account_is_what_the_script_writes(tmp_path: Path) -> None:

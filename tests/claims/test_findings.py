@@ -50,8 +50,8 @@ def test_d2_the_3b_numbers_alone_need_equal_powers() -> None:
 
 def test_d5_only_a_large_embodied_share_makes_both_ratios_of_c17_true() -> None:
     # (0.927 - 0.860) / (1.1 - 0.860) = 0.279; / (1.5 - 0.860) = 0.105.
-    assert "must be 28% (10%) of b32's total" in finding("D5").arithmetic
-    assert "30.7% in QC, 5.0% in CISO" in finding("D5").arithmetic
+    assert "must be 28 % (10 %) of b32's total" in finding("D5").arithmetic
+    assert "30.7 % in QC, 5.0 % in CISO" in finding("D5").arithmetic
 
 
 def test_d6_the_older_gpu_wins_on_embodied_carbon_where_it_is_less_slow_than_26_6_over_10_3() -> None:

@@ -76,7 +76,7 @@ def test_a_ratio_is_met_within_its_tolerance_and_missed_beyond_it() -> None:
         found = verdict("C11", cells)
         assert found.outcome == ("met" if met else "missed"), decode_s
     assert found.values[0].relative_error == pytest.approx(4.85 / 5.4 - 1)
-    assert found.reason == "b64: off by -10.2%, 0.54 is allowed"
+    assert found.reason == "b64: off by -10.2 %, 0.54 is allowed"
 
 
 def test_one_missed_value_misses_the_claim_and_is_named() -> None:
@@ -86,7 +86,7 @@ def test_one_missed_value_misses_the_claim_and_is_named() -> None:
     found = verdict("C10", cells)
     assert [each.met for each in found.values] == [False, True]
     assert found.outcome == "missed"
-    assert found.reason.startswith("J/token: off by +23.5%")
+    assert found.reason.startswith("J/token: off by +23.5 %")
     assert "tokens/s" not in found.reason
 
 

@@ -69,7 +69,7 @@ def test_a_stack_stands_on_its_embodied_part_which_is_hatched_in_its_gpus_colour
     assert (operational.get_y(), operational.get_height()) == (1.0, 3.0)
     assert to_hex(embodied.get_edgecolor()).upper() == to_hex(operational.get_facecolor()).upper() == PALETTE[0]
     # Its share is written, because a logarithmic stack does not show it.
-    assert "25%" in texts(figure)
+    assert "25 %" in texts(figure)
     assert {"T4, operational", "T4, embodied", "95 % interval"} <= set(texts(figure))
 
 

@@ -27,7 +27,7 @@ def test_a_modelled_record_says_so_with_engine_calibration_workload_and_errors()
     assert said.startswith("Modelled, not measured: test bench, engine paper, calibration fit 7, fp16.")
     assert "Workload: test prompts (mean 20 tokens, template none), 150 output tokens." in said
     # Prefill lasts 0.5 s give or take 0.25 s; decode has no spread; the joules are known to 10 %.
-    assert "at most: prefill time ±50%, decode time ±0.0%, prefill energy ±10%, decode energy ±10%." in said
+    assert "at most: prefill time ±50 %, decode time ±0.0 %, prefill energy ±10 %, decode energy ±10 %." in said
     assert said.endswith("Error: held out: 12 %.")
 
 
@@ -39,7 +39,7 @@ def test_the_widest_interval_of_all_records_is_the_one_that_is_said() -> None:
         )
         for b, w in ((1, 0.1), (2, 0.4))
     )
-    assert "at most: prefill time ±40%," in foundation([narrow, wide])
+    assert "at most: prefill time ±40 %," in foundation([narrow, wide])
 
 
 def test_a_measured_record_names_its_engines_version_and_unknown_joules() -> None:

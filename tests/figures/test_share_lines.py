@@ -31,7 +31,7 @@ def test_each_region_is_a_line_through_its_shares_with_its_name_and_last_value_a
         "PACE": [0.02, 0.01],
     }
     assert len({(line.get_linestyle(), line.get_marker(), line.get_color()) for line in lines.values()}) == 2
-    assert {text.get_text() for text in figure.axes[0].texts} == {"QC 10.0%", "PACE 1.0%"}
+    assert {text.get_text() for text in figure.axes[0].texts} == {"QC 10.0 %", "PACE 1.0 %"}
 
 
 def test_names_of_lines_that_meet_do_not_touch() -> None:

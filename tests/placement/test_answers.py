@@ -76,6 +76,19 @@ def test_a_plan_and_the_records_of_the_same_space_agree() -> None:
     assert one.combinations == other.combinations == 4 * 4 * 2 * 4
 
 
+def test_a_link_that_joins_none_of_the_gpus_is_told_and_not_counted() -> None:
+    of = searched(gpus=("L4", "T4"), batch_sizes=(1, 8))
+    placed = planned(of, question(of), sought(links=("NVLink4", "PCIe4"), most=1))
+    assert [link.key for link in placed.unjoined] == ["NVLink4"]
+    assert placed.combinations == 2 * 2  # two points a side, one link
+    # Between equal H100s there is one, though L4 and H100 stay apart.
+    beside_h100 = searched(gpus=("L4", "H100"), batch_sizes=(1, 8))
+    assert not planned(beside_h100, question(beside_h100), sought(links=("NVLink4", "PCIe4"), most=1)).unjoined
+    refused = [record(configuration(), TOO_BIG)]
+    nothing = of_records(refused, answer(refused, question(of)), sought(links=("NVLink4",)))
+    assert (nothing.unjoined, nothing.combinations) == ((), 0)
+
+
 def test_what_was_picked_is_what_its_measurement_says() -> None:
     of = searched()
     found = planned(of, question(of), sought(links=("PCIe4", "10GbE")))

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from carbonsweep.shares import percent
+
 MOST_HITS: Final = 0.01
 """Share of prompt tokens from which on a measurement is marked. vLLM's own check: vllm PR #53920."""
 FOREIGN: Final = 0.02
@@ -71,4 +73,4 @@ def _counted(before: CacheCounters, after: CacheCounters, prompt_tokens: int) ->
 
 
 def _hits(share: float, source: str) -> list[str]:
-    return [f"prefix cache hit: {share:.1%} of the prompt tokens, {source}"] if share > MOST_HITS else []
+    return [f"prefix cache hit: {percent(share, 1)} of the prompt tokens, {source}"] if share > MOST_HITS else []

@@ -31,6 +31,7 @@ from carbonsweep.bench.power.trace import Clock
 from carbonsweep.errors import BenchFailed
 from carbonsweep.evidence import EnergyWindow
 from carbonsweep.facts import LanguageModel
+from carbonsweep.shares import percent
 
 MOST_WINDOWS: Final = 3
 """Least windows of time that one batch's decoding may take in a repeat, where each run is short against the meter."""
@@ -129,9 +130,8 @@ class ServerRunner:
         cache = view(self._tally.cached_tokens, self._tally.tokens, self._before, self._loop.run(self._counters()))
         gates, notes = list(cache.gates), list(cache.notes)
         if self._least_together < LEAST_TOGETHER:
-            gates.append(
-                f"not one batch: all {self.batch_size} streams decoded together for only {self._least_together:.0%}"
-            )
+            together = percent(self._least_together)
+            gates.append(f"not one batch: all {self.batch_size} streams decoded together for only {together}")
         if not self._stepwise:
             notes.append("chunks are not one token each: tokens between the first and the last are spread evenly")
         if not self._by_usage:

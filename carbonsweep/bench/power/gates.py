@@ -9,6 +9,7 @@ import numpy as np
 
 from carbonsweep.bench.power.trace import Array, Trace
 from carbonsweep.bench.power.window import Joules, Span, Steps, ticks
+from carbonsweep.shares import percent, signed_percent
 
 LARGE_MOVE: Final = 0.1
 """A step of power from one sample to the next that counts as a move, relative to the mean."""
@@ -39,7 +40,7 @@ def aliasing(power: Steps, seen: Trace, span: Span, refresh_s: float | None) -> 
         return None
     apart = _apart(power, ticks(seen.taken_s, seen.counter_j).within(span), refresh_s)
     if apart is not None and apart > TICK_DISAGREEMENT:
-        return f"aliasing: samples and counter differ by {apart:.0%} from tick to tick (median)"
+        return f"aliasing: samples and counter differ by {percent(apart)} from tick to tick (median)"
     return None
 
 
@@ -73,7 +74,7 @@ def disagreement(counter: Joules, power: Joules) -> str | None:
     apart = power.joules / counter.joules - 1 if counter.joules > 0 else np.inf
     if abs(apart) <= DISAGREEMENT:
         return None
-    return f"disagreement: integrated power is {apart:+.1%} of the counter's joules"
+    return f"disagreement: integrated power is {signed_percent(apart)} of the counter's joules"
 
 
 def gap(seen: Trace, span: Span, longest_s: float) -> str | None:
@@ -117,7 +118,9 @@ def short(found: Joules, bound: float) -> str | None:
     """Whether the window is too short for the bound that was asked for, a relative half-width."""
     half = (found.high_j - found.low_j) / 2 / found.joules if found.joules > 0 else np.inf
     # Where ticks and polls happen to fall may cost a third of it.
-    return f"short window: its bound is {half:.1%}, asked for {bound:.1%}" if half > 1.35 * bound else None
+    return (
+        f"short window: its bound is {percent(half, 1)}, asked for {percent(bound, 1)}" if half > 1.35 * bound else None
+    )
 
 
 def said(*checks: str | None) -> Iterator[str]:
