@@ -38,6 +38,8 @@ JUDGED: Final = ("random", "TPE", "TPE, 3 start-up trials", "NSGA-II")
 FRONT_SEARCHES: Final = ("guided", "random", "NSGA-II")
 FEWER: Final = 4
 """Under other limits a search has this part of the seeds."""
+WRONG_BY: Final = (2.0, 3.0, 4.0, 5.0)
+"""How many times too slow the best GPU kind is to a guide that is wrong; half of the seeds, where there are kinds."""
 OUT: Final = Path("benchmarks/results/sample_efficiency.md")
 
 
@@ -61,9 +63,11 @@ def benchmark(seeds: int) -> tuple[str, list[str]]:
     """The page, and the marks that were missed."""
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     truths = [[make(seed, None) for seed in range(seeds)] for make in TRUTHS]
-    fewer = max(1, seeds // FEWER)
+    fewer, half = max(1, seeds // FEWER), max(1, seeds // 2)
+    several = [of_seeds[:half] for of_seeds in truths if len({c.gpu for c in of_seeds[0].configurations}) > 1]
     with Progress(console=Console(stderr=True)) as progress:
         steps = len(TRUTHS) * (seeds * (len(SEARCHES) + len(FRONT_SEARCHES)) + 2 * fewer * (1 + len(JUDGED)))
+        steps += len(several) * len(WRONG_BY) * half
         task = progress.add_task("", total=steps)
 
         def told(what: str) -> None:
@@ -72,6 +76,11 @@ def benchmark(seeds: int) -> tuple[str, list[str]]:
         found = [{name: searched(name, of_seeds, told) for name in SEARCHES} for of_seeds in truths]
         asked = [[_of_two(truth) for truth in of_seeds] for of_seeds in truths]
         fronts = [{name: front_share(name, of_seeds, told) for name in FRONT_SEARCHES} for of_seeds in asked]
+        wrong = [
+            (factor, searched("guided", [truth.misguided(factor) for truth in of_seeds], told))
+            for of_seeds in several
+            for factor in WRONG_BY
+        ]
         others = [each for make in TRUTHS for each in _under_other_limits(make, fewer, told)]
     names = [f"{of_seeds[0].name}: {' and '.join(_names(of_seeds[0]))}" for of_seeds in asked]
     missed = [*_missed(truths, found), *_missed_fronts(names, fronts)]
@@ -82,6 +91,7 @@ def benchmark(seeds: int) -> tuple[str, list[str]]:
         "\n".join(page.truth_lines(truths)),
         page.single_table(truths, found),
         page.stopping_table(truths, found),
+        page.wrong_table([of_seeds[0].name for of_seeds in several for _ in WRONG_BY], wrong),
         page.front_table(names, fronts),
         "The same under other limits, with fewer seeds:",
         page.limits_table(others),

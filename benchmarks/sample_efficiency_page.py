@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from benchmarks.search_quality import FRONT_SHARE, Searched
 from benchmarks.searchers import ATTEMPTS, POPULATION, STOP_AT
 from benchmarks.truths.truth import Truth
+from carbonsweep.search.counsel import LEAST_MEASURED
+from carbonsweep.search.guided.doubt import DOUBT
+from carbonsweep.shares import percent
 from carbonsweep.tables import markdown_table
 
 Found = Mapping[str, Searched]
@@ -32,8 +35,8 @@ def method(seeds: int) -> Iterator[str]:
         "What it does not show: the constants of the guided search were chosen with these truths in sight (other "
         "limits, in the last table, were not). The two modelled truths have the form of the device model that guides; "
         "parameters and drawn errors differ. The power table times whole runs: their split over phases is the guide's, "
-        "and only sums count. Of the real rows there is one truth each, so its seeds vary the search alone. `tune` "
-        "also waits for 3 measurements before it stops. Times per trial are the processor's."
+        "and only sums count. Of the real rows there is one truth each, so its seeds vary the search alone. "
+        "Times per trial are the processor's."
     )
     yield ""
     yield (
@@ -53,7 +56,8 @@ def truth_lines(truths: Sequence[Sequence[Truth]]) -> Iterator[str]:
         yield f"- **{first.name}**: {first.title}. Limits (seed 0): {first.limits}; {feasible:g} are feasible (median)."
         yield f"  Noise: {first.noise}."
         yield f"  Guided by {first.guiding.statement}."
-        yield f"  It is off the truth by {median:.0%} in the median and {worst:.0%} at worst (first objective)."
+        off_by = f"{percent(median)} in the median and {percent(worst)} at worst"
+        yield f"  It is off the truth by {off_by} (first objective)."
 
 
 def single_table(truths: Sequence[Sequence[Truth]], found: Sequence[Found]) -> str:
@@ -81,18 +85,18 @@ def _single_row(truth: str, each: Searched) -> list[str]:
     return [
         truth,
         each.name,
-        f"{each.share:.1%}",
-        f"{each.share_at(0.25):.1%} to {each.share_at(0.75):.1%}",
-        f"{each.share_at(1):.1%}",
+        percent(each.share, 1),
+        f"{percent(each.share_at(0.25), 1)} to {percent(each.share_at(0.75), 1)}",
+        percent(each.share_at(1), 1),
         f"{statistics.median(each.trials):g} of {each.grid}",
-        f"{statistics.mean(each.infeasible):.0%}",
+        percent(statistics.mean(each.infeasible)),
         f"{1000 * each.thought_s:.1f}",
         "unknown" if each.gpu_s is None else f"{statistics.median(each.gpu_s):.0f}",
     ]
 
 
 def stopping_table(truths: Sequence[Sequence[Truth]], found: Sequence[Found]) -> str:
-    """The guided search where its chance left falls to `STOP_AT`."""
+    """The guided search where it would stop by itself."""
     header = [
         "truth",
         "trials, median",
@@ -112,18 +116,40 @@ def stopping_table(truths: Sequence[Sequence[Truth]], found: Sequence[Found]) ->
                 of_seeds[0].name,
                 f"{statistics.median(stop.trials for stop in stops):g}",
                 f"{max(stop.trials for stop in stops)}",
-                f"{statistics.mean(stop.tried for stop in stops):.0%}",
-                f"{by_name['guided'].stopped_within:.0%}",
-                f"{max((loss for loss in losses if math.isfinite(loss)), default=math.nan):.1%}",
+                percent(statistics.mean(stop.tried for stop in stops)),
+                percent(by_name["guided"].stopped_within),
+                percent(max((loss for loss in losses if math.isfinite(loss)), default=math.nan), 1),
                 f"{sum(map(math.isinf, losses))} of {len(losses)}",
-                f"{statistics.mean(stop.named for stop in stops):.0%}",
+                percent(statistics.mean(stop.named for stop in stops)),
             ]
         )
     return (
-        f"Stopped where the chance that something better than 1 % is left is {STOP_AT:.0%} or less. `optimum` is any "
-        "within 1 % of it; one trial of each cannot tell what its noise hides, so the last column counts the answers "
+        f"Stopped as `tune` stops: after {LEAST_MEASURED} measurements at least, where the chance that something "
+        f"better than 1 % is left is below {percent(STOP_AT)} and no GPU kind is in doubt (one that nobody measured, "
+        f"and that would win if it were {DOUBT:g} times faster than modelled). `optimum` is any within 1 % of it; one "
+        "trial of each cannot tell what its noise hides, so the last column counts the answers "
         "that name the optimum: as best, as tied with the best, or as kept out by noise alone.\n\n"
         + markdown_table(header, rows)
+    )
+
+
+def wrong_table(names: Sequence[str], wrong: Sequence[tuple[float, Searched]]) -> str:
+    """Where the guide is far more wrong about the best GPU kind than it says: what had been tried at the stop."""
+    rows = [
+        [
+            name,
+            f"{factor:g}",
+            str(len(found.stops)),
+            f"{statistics.median(stop.trials for stop in found.stops):g}",
+            percent(statistics.mean(stop.tried for stop in found.stops)),
+            percent(statistics.mean(stop.named for stop in found.stops)),
+        ]
+        for name, (factor, found) in zip(names, wrong, strict=True)
+    ]
+    return (
+        "Where the guide has the optimum's GPU kind so many times too slow, beside what it is off already, and states "
+        "no more error than before:\n\n"
+        + markdown_table(["truth", "times", "seeds", "trials, median", "optimum tried", "optimum named"], rows)
     )
 
 
@@ -135,15 +161,15 @@ def front_table(names: Sequence[str], shares: Sequence[Shares]) -> str:
         for search, of in by_search.items()
     ]
     return (
-        f"Hypervolume after {FRONT_SHARE:.0%} of the grid over the true front's, by true values of feasible trials:\n\n"
-        + markdown_table(["front", "search", "median", "worst"], rows)
+        f"Hypervolume after {percent(FRONT_SHARE)} of the grid over the true front's, by true values of feasible "
+        "trials:\n\n" + markdown_table(["front", "search", "median", "worst"], rows)
     )
 
 
 def limits_table(found: Sequence[tuple[str, Searched]]) -> str:
     """The share of the grid under other limits: of each truth, what was asked and what was found."""
     rows = [
-        [where, each.name, f"{each.share:.1%}", f"{each.share_at(1):.1%}", str(len(each.trials))]
+        [where, each.name, percent(each.share, 1), percent(each.share_at(1), 1), str(len(each.trials))]
         for where, each in found
     ]
     return markdown_table(["truth and limits", "search", "share of the grid, median", "worst", "seeds"], rows)

@@ -19,13 +19,14 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from benchmarks.truths.truth import Truth
 from carbonsweep.domain import Configuration, TrialRecord
+from carbonsweep.search.counsel import Counsel
 from carbonsweep.search.guided.guide import Guide
 from carbonsweep.search.objectives import Question
 
 ATTEMPTS: Final = 20
 """Suggestions of known points taken from a sampler before an untried one is drawn at random, as in search.study."""
 STOP_AT: Final = 0.05
-"""Chance that something better than 1 % is left, at which a guided search may stop."""
+"""Chance that something better than 1 % is left, below which a guided search may stop."""
 POPULATION: Final = 10
 """NSGA-II's default of 50 would be random search over spaces of 42 to 65 points: the first generation is drawn."""
 
@@ -36,8 +37,8 @@ class Run:
 
     Processor seconds of one thread: wall time of an idle core, whatever else this machine does.
 
-    `stops` tells that the search knows when to stop; `stopped` is the number of trials after which its chance left
-    first fell to `STOP_AT`, None where it never did.
+    `stops` tells that the search knows when to stop; `stopped` is the number of trials after which it first would have:
+    chance left below `STOP_AT`, and no GPU kind in doubt. None where it never did.
     """
 
     tried: list[Configuration] = field(default_factory=list)
@@ -61,10 +62,15 @@ def guided(truth: Truth, seed: int, going: Callable[[Run], bool]) -> Run:
         seed=seed,
         guidance=truth.guiding.guidance,
     )
-    while going(run) and (configuration := guide.suggestion(records)) is not None:
+    counsel, ended = Counsel(guide, truth.question, STOP_AT), False
+    while going(run) and len(records) < len(truth.configurations):
+        configuration = guide.suggestion(records) if ended else counsel.next(records, (), records)
+        assert configuration is not None, "something is left to try"
         records[configuration] = truth.records[configuration]
         run.tried.append(configuration)
-        if run.stopped is None and guide.chance_left(records) <= STOP_AT:
+        counsel.forget()
+        ended = counsel.is_enough(records, (), records)
+        if ended and run.stopped is None:
             run.stopped = len(run.tried)
         run.thought_s += time.process_time() - start
         start = time.process_time()

@@ -82,7 +82,8 @@ Exit codes: 0 answer; 2 bad input, or --out in use; 3 nothing feasible;
     default=CHANCE_LEFT,
     show_default=True,
     metavar="SHARE",
-    help="guided stops once the chance that anything is over 1 % better is below this; 0: only at --trials.",
+    help="guided stops once the chance that anything is over 1 % better is below this, and every GPU kind that may win "
+    "was measured; 0: only at --trials.",
 )
 @click.option(
     "--trial-timeout",

@@ -92,6 +92,13 @@ class Truth:
         question = dataclasses.replace(self.question, objectives=objectives(names))
         return dataclasses.replace(self, question=question)
 
+    def misguided(self, factor: float) -> Truth:
+        """The same with a guide that has the optimum's GPU kind so many times slower, and states no more error."""
+        said = self.guiding.predicted
+        off = np.where([c.gpu == self.optimum.gpu for c in self.configurations], factor, 1.0)
+        slower = dataclasses.replace(said, prefill_s=said.prefill_s * off, decode_s=said.decode_s * off)
+        return dataclasses.replace(self, guiding=dataclasses.replace(self.guiding, predicted=slower))
+
     def guide_errors(self) -> tuple[float, float]:
         """Median and worst relative error of the guiding model on the first objective, over what can be measured."""
         guessed, true = [], []

@@ -132,6 +132,4 @@ class _Guided:
 
     def next(self, standing: Standing, ready: Ready) -> Chosen | None:
         chosen = self._counsel.next(standing.outcomes, standing.running.keys(), standing.settled)
-        if chosen is None or standing.is_taken(chosen):
-            raise ValueError(f"the guide suggested {chosen or 'nothing'}, and something else is left to try")
-        return chosen, None
+        return None if chosen is None else (chosen, None)

@@ -39,16 +39,23 @@ class Guiding(Protocol):
         """Chance that an untried configuration is feasible and better than the best found by more than 1 %."""
         ...
 
+    def rivals(
+        self, records: Mapping[Configuration, TrialRecord], closed: Collection[Configuration] = ()
+    ) -> list[Configuration]:
+        """A trial of each GPU kind that was never measured and may not be dismissed on the guide's word alone."""
+        ...
+
 
 class Counsel:
-    """A guide, and what it said last: the chance is worked out once for what is known.
+    """A guide, and what it said last: the chance and the rivals are worked out once for what is known.
 
-    The search stops below `level`; 0: never before its budget is spent.
+    The search stops below `level`, once every rival's kind was measured; 0: never before its budget is spent.
     """
 
     def __init__(self, guide: Guiding, question: Question, level: float) -> None:
         self._guide, self._question, self.level = guide, question, level
         self._chance: float | None = None
+        self._rivals: list[Configuration] | None = None
 
     @property
     def statement(self) -> str:
@@ -57,7 +64,7 @@ class Counsel:
 
     def forget(self) -> None:
         """Something new is known: the chance is to be worked out again."""
-        self._chance = None
+        self._chance = self._rivals = None
 
     def next(
         self,
@@ -65,9 +72,26 @@ class Counsel:
         running: Collection[Configuration],
         closed: Collection[Configuration],
     ) -> Configuration | None:
-        """The guide's next trial; `closed` are those that cannot or need not be tried, whatever `outcomes` says."""
+        """The guide's next trial; `closed` are those that cannot or need not be tried, whatever `outcomes` says.
+
+        None: nothing is wanted but what is `running`. Raises ValueError where the guide has nothing new to suggest.
+        """
+        if self._is_low(outcomes, running, closed):
+            return next(iter(self._unheard_rivals(outcomes, running, closed)), None)
         usable = self._usable(outcomes)
-        return self._guide.suggestion(usable, running, [c for c in closed if c not in usable])
+        chosen = self._guide.suggestion(usable, running, [c for c in closed if c not in usable])
+        if chosen is None or chosen in running or chosen in closed:
+            raise ValueError(f"the guide suggested {chosen or 'nothing'}, and something else is left to try")
+        return chosen
+
+    def is_enough(
+        self,
+        outcomes: Mapping[Configuration, TrialRecord],
+        running: Collection[Configuration],
+        closed: Collection[Configuration],
+    ) -> bool:
+        """Whether what is known, with what is `running`, will do."""
+        return self._is_low(outcomes, running, closed) and not self._unheard_rivals(outcomes, running, closed)
 
     def chance_left(
         self,
@@ -82,6 +106,28 @@ class Counsel:
                 return None
             self._chance = self._guide.chance_left(usable, running, [c for c in closed if c not in usable])
         return self._chance
+
+    def _is_low(
+        self,
+        outcomes: Mapping[Configuration, TrialRecord],
+        running: Collection[Configuration],
+        closed: Collection[Configuration],
+    ) -> bool:
+        chance = self.chance_left(outcomes, running, closed)
+        return chance is not None and chance < self.level
+
+    def _unheard_rivals(
+        self,
+        outcomes: Mapping[Configuration, TrialRecord],
+        running: Collection[Configuration],
+        closed: Collection[Configuration],
+    ) -> list[Configuration]:
+        """Without those whose kind is being tried."""
+        if self._rivals is None:
+            usable = self._usable(outcomes)
+            self._rivals = self._guide.rivals(usable, [c for c in closed if c not in usable])
+        tried = {c.gpu for c in running}
+        return [rival for rival in self._rivals if rival.gpu not in tried]
 
     def _usable(self, outcomes: Mapping[Configuration, TrialRecord]) -> dict[Configuration, TrialRecord]:
         """Without those whose meter failed: they have no value of the objective."""

@@ -33,8 +33,9 @@ class Search:
 
     `known` holds the reusable record of each configuration that has one: inside the space it is told at once and counts
     as a trial. `storage` None keeps the study in memory. `sampler` guided asks `guide`, and hands out nothing more once
-    the chance that something better remains is below `chance_left`; random has a seeded order of its own, exhaustive
-    too, or where `loads_weights` says that changing the model costs time, the order of `order`.
+    the chance that something better remains is below `chance_left` and no GPU kind is in doubt (`Counsel`); random has
+    a seeded order of its own, exhaustive too, or where `loads_weights` says that changing the model costs time, the
+    order of `order`.
     """
 
     def __init__(
@@ -236,8 +237,8 @@ class Search:
     @property
     def _is_enough(self) -> bool:
         """Whether a guided search has found what it can hope for; what runs then is left to end, and may say more."""
-        chance = self.chance_left
-        return self._counsel is not None and chance is not None and chance < self._counsel.level
+        at = self._at
+        return self._counsel is not None and self._counsel.is_enough(at.outcomes, at.on_way, at.settled)
 
     def _news(self) -> None:
         """What a guide chose without it is to be chosen again."""

@@ -13,10 +13,11 @@ Asked = tuple[frozenset[Configuration], frozenset[Configuration], frozenset[Conf
 
 @dataclass
 class ListedGuide:
-    """`chance` of the number of records, measured or refused."""
+    """`chance` of the number of records, measured or refused; `doubted` those that are suggested before it ends."""
 
     order: Sequence[Configuration]
     chance: Callable[[int], float] = lambda _: 1.0
+    doubted: Sequence[Configuration] = ()
     suggestions: list[Asked] = field(default_factory=list)
     chances: list[Asked] = field(default_factory=list)
 
@@ -41,3 +42,8 @@ class ListedGuide:
     ) -> float:
         self.chances.append((frozenset(records), frozenset(running), frozenset(closed)))
         return self.chance(len(records))
+
+    def rivals(
+        self, records: Mapping[Configuration, TrialRecord], closed: Collection[Configuration] = ()
+    ) -> list[Configuration]:
+        return [c for c in self.doubted if c.gpu not in {known.gpu for known in records} and c not in closed]

@@ -187,6 +187,53 @@ def test_what_runs_when_it_stops_is_left_to_end_and_may_bring_the_search_back() 
     assert searching.stopped_by == "chance"
 
 
+def test_a_kind_in_doubt_is_looked_at_before_it_stops() -> None:
+    searching = guided(ListedGuide(ADAS, falling_to(0.01, after=3), doubted=T4S[1:]))
+    assert run(searching, by=fits) == [*ADAS[:3], T4S[1]]
+    assert searching.stopped_by == "chance"
+
+
+def test_what_a_look_finds_may_bring_the_search_back() -> None:
+    chances = {3: 0.01, 4: 0.5, 5: 0.01}
+    searching = guided(ListedGuide(ADAS, lambda records: chances.get(records, 1.0), doubted=T4S[1:]))
+    assert run(searching, by=fits) == [*ADAS[:3], T4S[1], ADAS[3]]
+
+
+def test_it_waits_for_the_gpu_of_a_kind_in_doubt_and_runs_nothing_else_meanwhile() -> None:
+    searching = guided(ListedGuide([*ADAS, *T4S], falling_to(0.01, after=3), doubted=T4S))
+    assert run(searching, by=fits, most=3) == ADAS[:3]
+    for _ in range(3):
+        assert searching.suggest(on_gpu("RTX6000Ada")) is None
+        assert searching.wished() == T4S[:1]
+        assert searching.unfinished == 1
+    assert searching.suggest() == T4S[0]
+    # It runs: nothing more is wanted, whatever is free.
+    assert (searching.suggest(), searching.remaining, searching.unfinished) == (None, 0, 1)
+    searching.tell(fits(T4S[0]))
+    assert (searching.suggest(), searching.stopped_by) == (None, "chance")
+
+
+def test_a_look_that_fails_or_dies_is_taken_elsewhere_and_a_kind_that_leaves_is_not_waited_for() -> None:
+    searching = guided(ListedGuide([*ADAS, *T4S], falling_to(0.01, after=3), doubted=T4S))
+    assert run(searching, by=fits, most=3) == ADAS[:3]
+    assert searching.suggest() == T4S[0]
+    searching.tell(record(T4S[0], FAILED))
+    assert searching.suggest() == T4S[1]
+    searching.abandon(T4S[1])
+    assert searching.suggest(nothing) is None
+    assert searching.wished() == T4S[2:3]
+    searching.close(on_gpu("T4"))
+    assert (searching.suggest(), searching.unfinished, searching.stopped_by) == (None, 0, "chance")
+
+
+def test_the_budget_ends_a_search_whatever_is_in_doubt() -> None:
+    searching = guided(ListedGuide(ADAS, falling_to(0.01, after=3), doubted=T4S), trials=3)
+    assert run(searching, by=fits) == ADAS[:3]
+    assert searching.stopped_by == "trials"
+    # A level of 0 never stops for a chance, so nothing is in doubt at its end either.
+    assert run(guided(ListedGuide(BACKWARDS, lambda _: 0.0, doubted=T4S), chance_left=0.0), by=fits) == BACKWARDS
+
+
 def test_what_waits_for_its_gpu_when_it_stops_is_dropped_and_counts_as_untried() -> None:
     guide = ListedGuide([*ADAS[:3], *T4S, *ADAS[3:]], falling_to(0.0, after=3))
     searching = guided(guide)

@@ -75,8 +75,9 @@ class Belief:
         self._correction = Correction(candidates.rows, errors, told)
         self._memory = memory(candidates.rows, candidates.group, guidance, known)
         self._measured = np.array(list(measured), dtype=np.intp)
-        self._untimed = np.ones(len(candidates.points.gpu.values), dtype=bool)
-        self._untimed[candidates.points.gpu.index[self._measured]] = False
+        self.untimed = np.ones(len(candidates.points.gpu.values), dtype=bool)
+        """Of each GPU kind, whether nothing was measured on it."""
+        self.untimed[candidates.points.gpu.index[self._measured]] = False
 
     def joint(self, where: NDArray[np.intp], count: int, seed: int) -> Outcomes:
         """Joint draws of outcomes at `where`; equal seeds draw alike, whatever is known."""
@@ -93,7 +94,7 @@ class Belief:
         """A few draws of each place by itself, and its chance to run; cheap enough for a million places."""
         random = np.random.default_rng(seed)
         log_ratios = {}
-        surprise = np.where(self._untimed[self._of.points.gpu.index[where]], np.sqrt(FREEDOM / (FREEDOM - 2)), 1.0)
+        surprise = np.where(self.untimed[self._of.points.gpu.index[where]], np.sqrt(FREEDOM / (FREEDOM - 2)), 1.0)
         # The same scores for every place: what differs between places is then their mean and spread alone.
         for output, (mean, deviation) in self._correction.marginals(where).items():
             wide = deviation * surprise if output in TIMES else deviation
@@ -101,14 +102,22 @@ class Belief:
         chance = self._memory.chances(where, random) * self._runs(where, SCREENING_DRAWS, random).mean(axis=0)
         return self._outcomes(where, log_ratios, np.ones((1, len(where)), dtype=bool)), chance
 
+    def expected(self, where: NDArray[np.intp], faster: float = 1.0) -> Outcomes:
+        """One draw: the means, in both phases so many times `faster` than believed, as if everything ran."""
+        log_ratios = {
+            output: (mean - np.log(faster) if output in TIMES else mean)[None]
+            for output, (mean, _) in self._correction.marginals(where).items()
+        }
+        return self._outcomes(where, log_ratios, np.ones((1, len(where)), dtype=bool))
+
     def _surprise(self, where: NDArray[np.intp], count: int, random: np.random.Generator) -> Array:
         """What multiplies the errors of times in each draw, (count, len(where)): Student's tails where none was timed.
 
         A device model that is right on seven GPU kinds may be three times off on the eighth (its clocks, its kernels),
         in both phases at once. One measurement on a kind ends that doubt. Power cannot surprise so: it ends at the TDP.
         """
-        drawn = np.sqrt(FREEDOM / random.chisquare(FREEDOM, (count, len(self._untimed))))
-        return np.asarray(np.where(self._untimed, drawn, 1.0)[:, self._of.points.gpu.index[where]])
+        drawn = np.sqrt(FREEDOM / random.chisquare(FREEDOM, (count, len(self.untimed))))
+        return np.asarray(np.where(self.untimed, drawn, 1.0)[:, self._of.points.gpu.index[where]])
 
     def _runs(self, where: NDArray[np.intp], count: int, random: np.random.Generator) -> NDArray[np.bool_]:
         refused = [i for i, r in self._known.items() if r.refusal is not None and r.refusal.kind == "unsupported"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from carbonsweep.domain import Configuration, TrialRecord, Workload
 from carbonsweep.search.guided.belief import Belief, Candidates, Known
+from carbonsweep.search.guided.doubt import rivals
 from carbonsweep.search.guided.gain import View, chance, gains
 from carbonsweep.search.guided.guidance import Guidance
 from carbonsweep.search.guided.guidance import guidance as modelled_guidance
@@ -86,6 +87,20 @@ class Guide:
         if not self._of.guidance.supported[self._left(known, busy, barred)].any():
             return 0.0
         return chance(self._view(known, busy, barred)[0])
+
+    def rivals(
+        self, records: Mapping[Configuration, TrialRecord], closed: Collection[Configuration] = ()
+    ) -> list[Configuration]:
+        """A trial of each GPU kind that nobody measured and that would win if the model were far off (`doubt`)."""
+        known, _, barred = self._indices(records, (), closed)
+        left = self._left(known, [], barred)
+        question = self._of.question
+        held = [question.losses(r.measurement) for r in known.values() if self._is_found(r) and r.measurement]
+        losses = np.array(held).reshape(len(held), len(question.objectives))
+        lost = np.array(barred, dtype=np.intp)
+        supported = left[self._of.guidance.supported[left]]
+        chosen = rivals(self._of, Belief(self._of, known), supported, lost, losses, self._seed)
+        return [self._of.configurations[int(i)] for i in chosen]
 
     def _indices(
         self,
