@@ -22,6 +22,7 @@ from carbonsweep.domain import Configuration, TrialRecord
 from carbonsweep.search.counsel import Counsel
 from carbonsweep.search.guided.guide import Guide
 from carbonsweep.search.objectives import Question
+from carbonsweep.search.standing import Standing
 
 ATTEMPTS: Final = 20
 """Suggestions of known points taken from a sampler before an untried one is drawn at random, as in search.study."""
@@ -64,17 +65,22 @@ def guided(truth: Truth, seed: int, going: Callable[[Run], bool]) -> Run:
     )
     counsel, ended = Counsel(guide, truth.question, STOP_AT), False
     while going(run) and len(records) < len(truth.configurations):
-        configuration = guide.suggestion(records) if ended else counsel.next(records, (), records)
+        configuration = guide.suggestion(records) if ended else counsel.next(standing(records), lambda _: True)
         assert configuration is not None, "something is left to try"
         records[configuration] = truth.records[configuration]
         run.tried.append(configuration)
         counsel.forget()
-        ended = counsel.is_enough(records, (), records)
+        ended = counsel.is_enough(standing(records))
         if ended and run.stopped is None:
             run.stopped = len(run.tried)
         run.thought_s += time.process_time() - start
         start = time.process_time()
     return run
+
+
+def standing(records: dict[Configuration, TrialRecord]) -> Standing:
+    """Where a search stands that has these records, and runs nothing."""
+    return Standing(known=records, told=set(records))
 
 
 def at_random(truth: Truth, seed: int, going: Callable[[Run], bool]) -> Run:

@@ -151,7 +151,10 @@ def _preset_winners(planned: Plan, question: Question, feasible: NDArray[np.intp
 
 
 def regret(found: Answer, planned: Plan) -> float | None:
-    """How far a sweep's answer is from the exact one, relative to it; None where either has no feasible point.
+    """How far a sweep's answer is from the exact one, relative to it.
+
+    None where either has no feasible point, or the exact one is 0 (a grid without carbon, GPUs that are sunk) and the
+    answer is not: then no ratio tells how far.
 
     One objective: excess of the loss over the smallest. Several: share of the true front's hypervolume that is missing.
     """
@@ -161,7 +164,10 @@ def regret(found: Answer, planned: Plan) -> float | None:
     if len(found.question.objectives) == 1:
         # Both sides from the arrays: the same configuration is then exactly 0, not the rounding of two sums.
         chosen = planned.losses[planned.points.index(found.best.record.configuration), 0]
-        return float((chosen - losses.min()) / abs(losses.min()))
+        least = losses.min()
+        if least == 0:
+            return 0.0 if chosen == 0 else None
+        return float((chosen - least) / abs(least))
     reference = reference_point(losses)
     true = hypervolume(losses[front(losses)], reference)
     return 1 - hypervolume([candidate.losses for candidate in found.front], reference) / true

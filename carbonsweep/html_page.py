@@ -106,7 +106,7 @@ def _best(best: Candidate, question: Question) -> dict[str, Any]:
     why = "no region was given"
     if question.scenario.intensity is not None:
         why = "no meter read the energy; an assumed power (--assume-power-w) would price it"
-    steps = measurement.output_tokens - 1
+    steps, shares = measurement.output_tokens - 1, _shares(footprint)
     prefill, decode = measurement.prefill, measurement.decode
     return {
         "configuration": str(best.record.configuration),
@@ -114,7 +114,8 @@ def _best(best: Candidate, question: Question) -> dict[str, Any]:
         "per_prompt": _total(of_prompt),
         "operational": _part(footprint, "operational"),
         "embodied": _part(footprint, "embodied"),
-        "shares": _shares(footprint),
+        "shares": shares,
+        "share_words": shares and f"{percent(shares[0] / 100)} operational, {percent(shares[1] / 100)} embodied",
         "why_unknown": why if footprint is None else "",
         "assumed_w": question.scenario.assumed_power_w if footprint is not None and footprint.assumed else None,
         "latencies": [
@@ -149,7 +150,7 @@ def _per_token(joules: float | None, token: str) -> str:
 
 
 def _shares(footprint: Footprint | None) -> tuple[float, float] | None:
-    """Operational and embodied percent of the total."""
+    """Operational and embodied per cent of the total."""
     if footprint is None or not footprint.total_g > 0:
         return None
     embodied = 100 * footprint.embodied_g / footprint.total_g

@@ -60,7 +60,8 @@ def lines(placement: Placement | None) -> Iterator[str]:
         f"up to {most} replicas each; nothing was measured for it."
     )
     for link in placement.unjoined:
-        yield f"  {link.key} joins no two of these GPUs, only equal ones of the kinds {', '.join(link.gpus or ())}."
+        kinds = ", ".join(link.gpus or ())
+        yield f"  {link.key} joins no two of the GPUs compared, only equal ones of the kinds {kinds}."
 
 
 def verdict(placement: Placement) -> str:
@@ -68,12 +69,16 @@ def verdict(placement: Placement) -> str:
     saves, split = placement.saves, placement.split
     if split is None:
         limits = placement.question.slo.limits()
+        if placement.closest is None and len(placement.unjoined) == len(placement.sought.links):
+            return "no split can be formed: none of these links joins two of the GPUs compared"
         if placement.closest is None:
             return "no split can be formed: no pair of phases fits its GPUs over these links"
         return f"no split meets {_limits(limits)}"
     if placement.colocated is None:
         return "a split is feasible, and no colocated configuration is"
-    if saves is None or saves == 0:
+    if saves is None:
+        return "no split is better: the best colocated configuration costs nothing"
+    if saves == 0:
         return "no split is better: the best one is as good as the best colocated configuration, and less simple"
     said = f"{_by(placement, saves)} the best colocated configuration{_beside_error(placement, saves)}"
     said += in_turn_lines.remark(placement)

@@ -22,7 +22,7 @@ from rich.text import Text
 from carbonsweep.cluster.status import SweepStatus
 from carbonsweep.domain import TrialRecord
 from carbonsweep.search.objectives import Question
-from carbonsweep.search_lines import chance_words
+from carbonsweep.search_lines import chance_words, in_doubt_words
 from carbonsweep.terminal import joules, objective_value, seconds, span, warn
 
 REDRAW_S: Final = 0.2
@@ -254,6 +254,7 @@ class TrialProgress:
         else:
             chance = chance_words(None if self._status is None else self._status.chance_left)
             yield f"chance that something better remains: {chance}, ends below {100 * self._stops_below:g} %"
+            yield "" if self._status is None else in_doubt_words(self._status.in_doubt)
 
     def _slow(self) -> Iterator[str]:
         """The trial that runs longest, once that is out of the ordinary."""

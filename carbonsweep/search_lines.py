@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -48,7 +48,8 @@ class Searched:
     rest), interrupted. `chance_left` is `chance_of` (a key of CHANCES), None where nobody knows it; the search stops
     below `stops_below`. `guided_by`: what guided it and what that was fitted to. `guide_is_bench`: the guide is the
     model that every trial asks as well. `tried` and `not_tried` count by GPU kind. `of_another_question`: the records
-    answer one now that they were not chosen for, and the chance is of the one they were.
+    answer one now that they were not chosen for, and the chance is of the one they were. `in_doubt`: GPU kinds it would
+    still have looked at.
     """
 
     sampler: str
@@ -63,6 +64,7 @@ class Searched:
     tried: dict[str, int]
     not_tried: dict[str, int]
     of_another_question: bool = False
+    in_doubt: list[str] = field(default_factory=list)
 
 
 def searched(
@@ -88,6 +90,7 @@ def searched(
         guide_is_bench=guided and modelled,
         tried={gpu: tried[gpu] for gpu in all_of},
         not_tried={gpu: count - tried[gpu] for gpu, count in all_of.items() if count > tried[gpu]},
+        in_doubt=list(search.in_doubt),
     )
 
 
@@ -121,6 +124,8 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
             "  That model is also what every trial here asks, so it was searched for what it knows: "
             "`carbonsweep plan` gives its exact answer over the whole space, --sampler exhaustive every record."
         )
+    if found.in_doubt and not (found.of_another_question or found.guide_is_bench):
+        yield f"  Not ruled out: {in_doubt_words(found.in_doubt)}; it may be far faster than modelled."
     if found.not_tried:
         yield "  All that is compared here is compared among those tried."
         counts = (f"{count} of {count + found.tried.get(gpu, 0)} on {gpu}" for gpu, count in found.not_tried.items())
@@ -132,9 +137,16 @@ def space_line(search: Search, out: Path) -> str:
     left = search.remaining
     most = "at most " if search.stops_below and left else ""
     until = f" until a chance below {100 * search.stops_below:g} %" if search.stops_below else ""
+    if search.in_doubt:
+        until = f": {in_doubt_words(search.in_doubt)}"
     how = "" if search.sampler == "exhaustive" or not left else f", {NAMES[search.sampler]}{until}"
     known = f"{search.told} known from before, {most}{left} to run{how}"
     return f"Space: {search.space.size} configurations; {known}; records in {out}"
+
+
+def in_doubt_words(gpus: Sequence[str]) -> str:
+    """What a guided search still looks at although the chance of something better is low; empty where at nothing."""
+    return f"nothing was measured yet on {', '.join(gpus)}" if gpus else ""
 
 
 def chance_words(chance: float | None) -> str:

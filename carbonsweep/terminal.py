@@ -204,14 +204,19 @@ def _show_nothing_feasible(console: Console, answer: Answer) -> None:
         say(line)
 
 
+def _embodied_share(footprint: Footprint | None) -> str:
+    """Of a total of nothing there are no shares."""
+    if footprint is None:
+        return "unknown"
+    return percent(footprint.embodied_g / footprint.total_g) if footprint.total_g > 0 else "no carbon"
+
+
 def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:
     unit = UNITS[question.scenario.functional_unit]
     columns: dict[str, Callable[[Candidate], str]] = {
         **_configuration_columns([c.record.configuration for c in rows]),
         f"CO2e per {unit}": lambda c: grams(None if c.footprint is None else c.footprint.total_g),
-        "embodied share": lambda c: (
-            "unknown" if c.footprint is None else percent(c.footprint.embodied_g / c.footprint.total_g)
-        ),
+        "embodied share": lambda c: _embodied_share(c.footprint),
         "TTFT": lambda c: seconds(c.measurement.ttft_s),
         "TPOT": lambda c: seconds(c.measurement.tpot_s),
         "latency": lambda c: seconds(c.measurement.prompt_latency_s),

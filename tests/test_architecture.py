@@ -85,7 +85,7 @@ MEASURING = {
 HOMES = {
     "ray": {"cluster/"},
     "optuna": {"search/parameters.py", "search/sampling.py", "search/study.py", "search/journal.py"}
-    | {"search/ledger.py", "search/choosing.py"},
+    | {"search/ledger.py", "search/choosing.py", "search/standing.py"},
     "torch": MEASURING,
     "transformers": MEASURING | {"bench/endpoint/recount.py"},
     "datasets": {"bench/prompt_hub.py"},

@@ -51,9 +51,10 @@ def test_a_link_that_joins_nothing_is_named_with_what_has_it() -> None:
     of = searched(gpus=("T4",), models=("TinyLlama-1.1B",))
     *_, searched_over, unjoined = placement_lines.lines(planned(of, question(of), sought(links=("NVLink2", "10GbE"))))
     assert "every pair of the phases' points over 10GbE, pools of" in searched_over
-    assert unjoined == "  NVLink2 joins no two of these GPUs, only equal ones of the kinds V100."
-    nothing = placement_lines.lines(planned(of, question(of), sought(links=("NVLink2",))))
-    assert "Searched 0 combinations: every pair of the phases' points over no link," in "\n".join(nothing)
+    assert unjoined == "  NVLink2 joins no two of the GPUs compared, only equal ones of the kinds V100."
+    verdict, *rest = placement_lines.lines(planned(of, question(of), sought(links=("NVLink2",))))
+    assert verdict == "Placement: no split can be formed: none of these links joins two of the GPUs compared."
+    assert "Searched 0 combinations: every pair of the phases' points over no link," in "\n".join(rest)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,23 @@ def test_json_is_the_answer_and_nothing_else(tmp_path: Path) -> None:
     assert document["regret"] == 0
 
 
+@pytest.mark.parametrize("sunk", ["T4=none", "T4=none,H100=none"])
+def test_where_some_or_all_gpus_emit_nothing_the_answer_is_whole_and_json(tmp_path: Path, sunk: str) -> None:
+    question = ("--gpus", "T4,H100", "--engine", "healthy", "--carbon-intensity-g-per-kwh", "0", "--second-life", sunk)
+    process = run("plan", *question, "--placement", "any", home=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "no carbon" in process.stdout  # an embodied share of nothing
+    assert "no split is better: the best one is as good as the best colocated configuration" in process.stdout
+    swept = run("tune", *question, "--batch-sizes", "1,2", "--out", "out", home=tmp_path)
+    assert (swept.returncode, "Warning" in swept.stderr) == (0, False)
+    assert "nan" not in swept.stdout
+    document = (tmp_path / "out" / "answer.json").read_text()
+    assert json.loads(document, parse_constant=pytest.fail)["regret"] == 0
+    for command in ("report", "explain"):
+        done = run(command, "out", home=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), command
+
+
 def test_the_direct_intensity_is_another_row_of_the_same_grid(tmp_path: Path) -> None:
     process = run("plan", "--region", "CA-QC", "--intensity-basis", "direct", "--json", home=tmp_path)
     assert json.loads(process.stdout)["carbon_intensity"]["g_per_kwh"] == 1.7

@@ -123,9 +123,20 @@ def test_a_guided_sweep_shows_the_chance_left_instead_of_a_total_it_will_not_rea
         progress.show_status(status(chance_left=0.317, stops_below=0.05))
     assert "3 trials of at most 40, 3 running" in watched.text
     assert "chance that something better remains: 32 %, ends below 5 %" in watched.text
+    assert "nothing was measured yet" not in watched.text
     assert " left" not in watched.text  # of the time: nobody knows
     assert "━" not in watched.text
     assert "/40" not in watched.text
+
+
+def test_a_guided_sweep_says_which_kinds_it_still_looks_at() -> None:
+    watched = Watched(stops_below=0.05)
+    with watched.progress as progress:
+        progress.show_status(status(stops_below=0.05))
+        progress.advance(tried(1))
+        watched.clock.now_s += 10
+        progress.show_status(status(chance_left=0.001, stops_below=0.05, in_doubt=("T4", "L4")))
+    assert "remains: under 1 %, ends below 5 %; nothing was measured yet on T4, L4" in watched.text
 
 
 def test_a_guided_sweep_that_no_chance_stops_has_a_total() -> None:

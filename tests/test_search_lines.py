@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -49,6 +50,31 @@ def test_a_guided_search_says_how_much_it_tried_what_may_be_left_and_what_guided
         "  All that is compared here is compared among those tried.",
         "  Not tried: 38 of 42 on T4, 32 of 42 on L4.",
     ]
+
+
+def test_a_kind_that_was_not_looked_at_is_named_unless_nothing_said_of_it_holds() -> None:
+    left = replace(GUIDED, stopped_by="trials", in_doubt=["H100", "A100-40"])
+    line = "  Not ruled out: nothing was measured yet on H100, A100-40; it may be far faster than modelled."
+    assert line in said(left)
+    assert line not in said(replace(left, of_another_question=True))
+    assert line not in said(replace(left, guide_is_bench=True))  # the model cannot be wrong of itself
+    assert not any("ruled out" in each for each in said(GUIDED))
+
+
+def test_an_answer_from_before_kinds_were_in_doubt_can_be_read() -> None:
+    before = {name: value for name, value in asdict(GUIDED).items() if name != "in_doubt"}
+    assert stated(json.loads(json.dumps({KEY: before}))) == GUIDED
+
+
+def test_a_search_that_only_looks_at_kinds_in_doubt_says_which(tmp_path: Path) -> None:
+    t4s, adas = ([each for each in POINTS if each.gpu == gpu] for gpu in SPACE.gpus)
+    searching = guided(ListedGuide(adas, falling_to(0.01, after=3), doubted=t4s))
+    run(searching, by=fits, most=3)
+    assert searching.in_doubt == ("T4",)
+    line = space_line(searching, tmp_path)
+    assert "3 known from before, at most 9 to run, model-guided: nothing was measured yet on T4; records in" in line
+    made = searched(searching, list(searching.outcomes.values()), feasible=True, modelled=False, interrupted=True)
+    assert (made.in_doubt, made.chance_left) == (["T4"], 0.01)
 
 
 @pytest.mark.parametrize(

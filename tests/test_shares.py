@@ -24,7 +24,15 @@ def test_nearly_all_is_not_all_and_nearly_none_not_none(share: float, said: str)
 
 
 @pytest.mark.parametrize(
-    ("share", "words"), [(0.0, "0 %"), (0.2149, "+21 %"), (-0.0499, "-5.0 %"), (20.18, "+2,018 %"), (0.0996, "+10 %")]
+    ("share", "words"),
+    [
+        (0.0, "0 %"),
+        (0.2149, "+21 %"),
+        (-0.0499, "-5.0 %"),
+        (-0.2149, "-21 %"),
+        (20.18, "+2,018 %"),
+        (0.0996, "+10 %"),
+    ],
 )
 def test_a_change_in_per_cent(share: float, words: str) -> None:
     assert change_percent(share) == words

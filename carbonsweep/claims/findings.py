@@ -113,11 +113,11 @@ def _d3() -> str:
 
 def _d5() -> str:
     joules, grams = claim("C17").values["J/token"], claim("C17").values["g/token"]
-    largest = {region: percent(claim("C16").values[f"RTX6000Ada {region}"], 1) for region in ("QC", "CISO")}
+    shares = {region: percent(claim("C16").values[f"RTX6000Ada {region}"], 1) for region in ("QC", "CISO")}
     needed = {gain: (grams - joules) / (gain - joules) for gain in (1.1, 1.5)}
     return (
         f"with b32 1.1 (1.5) times as fast as b16, embodied carbon must be {percent(needed[1.1])} "
-        f"({percent(needed[1.5])}) of b32's total; C16's largest is {largest['QC']} in QC, {largest['CISO']} in CISO"
+        f"({percent(needed[1.5])}) of b32's total; C16's largest is {shares['QC']} in QC, {shares['CISO']} in CISO"
     )
 
 

@@ -285,6 +285,7 @@ class Conduct:
             longest=None if longest is None else (longest.configuration, longest.host, self.clock() - longest.since_s),
             chance_left=self.search.chance_left,
             stops_below=self.search.stops_below,
+            in_doubt=self.search.in_doubt,
         )
 
 

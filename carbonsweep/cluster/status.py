@@ -15,7 +15,7 @@ class SweepStatus:
     `gpus` counts those that trials of this sweep can have; `lost` the trials that ended without a result so far,
     `starting` the workers that do not answer yet, `total` the trials to be run, done ones included: of a guided search
     at most, because that stops when the chance that something better remains, `chance_left` (None: not known yet), is
-    below `stops_below`.
+    below `stops_below` and no GPU kind is left `in_doubt`.
     """
 
     nodes: int
@@ -28,6 +28,7 @@ class SweepStatus:
     longest: tuple[Configuration, str, float] | None = None
     chance_left: float | None = None
     stops_below: float | None = None
+    in_doubt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

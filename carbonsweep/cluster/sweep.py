@@ -10,7 +10,7 @@ import errno
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 from ray import tune
@@ -18,8 +18,8 @@ from ray.tune.search import Searcher
 
 from carbonsweep.bench import Bench
 from carbonsweep.cluster.conduct import Conduct, Terms
-from carbonsweep.cluster.demand import demands
-from carbonsweep.cluster.nodes import listed, live_nodes
+from carbonsweep.cluster.demand import Demand, demands
+from carbonsweep.cluster.nodes import Node, listed, live_nodes
 from carbonsweep.cluster.pool import Pool
 from carbonsweep.cluster.ray_staff import RayStaff
 from carbonsweep.cluster.spools import Spools
@@ -61,9 +61,7 @@ def sweep(
     """
     nodes = live_nodes()
     asked = demands(search.space, here, nodes.values())
-    for wanted in asked.values():
-        if not wanted.room(nodes.values()):
-            raise BadInput(f"a trial needs {wanted} on one node; there is {listed(nodes.values())}")
+    require_room(search, asked.values(), nodes.values())
     assignment = Assignment(bench=bench, workload=workload, digest=summary.digest, spool_name=out.spool_name)
     pool = Pool(RayStaff(assignment), list(asked.values()), most=max(1, search.remaining))
     spools = Spools(out, time.monotonic)
@@ -86,6 +84,18 @@ def sweep(
     for flaw in sorted(spools.flaws):
         watcher.notice(flaw)
     return conduct.outcome
+
+
+def require_room(search: Search, asked: Iterable[Demand], nodes: Collection[Node]) -> None:
+    """Raises BadInput for a trial no node has room for, unless nothing is left but to look at kinds in doubt.
+
+    An answer waits for such a kind as for one that left in mid-sweep, and not for ever.
+    """
+    if search.in_doubt:
+        return
+    for wanted in asked:
+        if not wanted.room(nodes):
+            raise BadInput(f"a trial needs {wanted} on one node; there is {listed(nodes)}")
 
 
 def drive(conduct: Conduct) -> None:

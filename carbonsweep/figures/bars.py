@@ -70,7 +70,7 @@ def _draw(axes: Axes, answer: Answer, best: dict[str, _Priced], factor: float, r
         axes.annotate(split, (reach, i), (5, 0), fontsize=8, **beside)
         axes.annotate(short(candidate, answer), (0, i - 0.36), (1, 0), fontsize=8.5, **beside)
         widest = max(widest, reach)
-    axes.set_xlim(0, widest * 1.45)
+    axes.set_xlim(0, widest * 1.45 or 1.0)  # where nothing emits, every bar is a line
 
 
 def _entries() -> list[Artist]:

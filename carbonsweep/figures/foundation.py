@@ -12,7 +12,7 @@ from carbonsweep.domain import Basis, Measurement, Scenario, TrialRecord
 from carbonsweep.figures.cells import by_size
 from carbonsweep.figures.estimates import Estimate, duration_s, phase_energy_per_token_j
 from carbonsweep.figures.page import quoted_sources
-from carbonsweep.shares import percent
+from carbonsweep.shares import change_percent
 from carbonsweep.units import S_PER_YEAR
 
 LONGEST_REASON: Final = 330
@@ -105,7 +105,7 @@ def _intervals(records: Sequence[TrialRecord]) -> str:
             said.append(f"{name} unknown")
             continue
         widest = max((each.high - each.low) / 2 / each.value for each in known)
-        said.append(f"{name} ±{percent(widest)}" if widest >= 0.01 else f"{name} ±{percent(widest, 1)}")
+        said.append(f"{name} ±{change_percent(widest, signed=False)}")
     return f"95 % intervals, at most: {', '.join(said)}." if measurements else ""
 
 

@@ -129,10 +129,12 @@ def is_answered(found: Answer, placement: Placement | None) -> bool:
 
 
 def saving(colocated: Candidate | None, split: SplitCandidate | None, question: Question) -> float | None:
-    """As a share of the colocated one's first objective; 0 for a difference of rounding, None where either is none."""
+    """Share of the colocated one's first objective, 0 if of rounding; None without both, or of nothing."""
     if colocated is None or split is None:
         return None
     loss = compared(question.objectives[0], colocated.values[0], colocated.measurement)
+    if loss == 0:
+        return 0.0 if split.loss == 0 else None
     share = (loss - split.loss) / abs(loss)
     return 0.0 if abs(share) < 1e-12 else share
 
@@ -285,8 +287,6 @@ def _first(picks: Iterable[Pick]) -> Pick | None:
 
 
 def _first_colocated(per_model: Mapping[str, Candidate], question: Question) -> Candidate | None:
-    """The best of the best of each model."""
-
     def loss(each: Candidate) -> tuple[float, ...]:
         return (compared(question.objectives[0], each.values[0], each.measurement), *each.losses[1:])
 

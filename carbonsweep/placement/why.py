@@ -36,8 +36,8 @@ class Why:
 
 
 def why(placement: Placement) -> Why | None:
-    """None where there is not one of each to compare. Raises as `footprint`."""
-    if placement.colocated is None or placement.split is None:
+    """None where there is not one of each to compare, as shares of something. Raises as `footprint`."""
+    if placement.colocated is None or placement.split is None or placement.colocated.values[0] == 0:
         return None
     return compared_parts(placement, placement.colocated, placement.split)
 
@@ -77,7 +77,7 @@ def difference_error(placement: Placement) -> float | None:
 
     Errors of two GPU kinds, and of two measurements, are independent; a model's error on one kind is shared by all its
     batch sizes, so only the difference of the two intervals counts. Idle power, link and making have no part in it.
-    None where an interval is unknown, or there are not two placements.
+    None where an interval is unknown, there are not two placements, or the colocated one costs nothing.
     """
     if placement.colocated is None or placement.split is None:
         return None
@@ -97,7 +97,7 @@ def difference_error(placement: Placement) -> float | None:
     whole = sum(parts(name, scenario, placement.colocated.measurement, placement.colocated.measurement, None).values())
     # Parts of throughput are seconds, and its saving r - 1 is of their inverse r: d(1 / r) = dr / r^2.
     scale = (1 + (placement.saves or 0.0)) ** 2 if name == "throughput" else 1.0
-    return math.hypot(*halves) / whole * scale
+    return math.hypot(*halves) / whole * scale if whole else None
 
 
 def _counted(objective: str) -> tuple[Phase, ...]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import optuna
@@ -15,6 +14,7 @@ from carbonsweep.search.ledger import Ledger
 from carbonsweep.search.order import grouped, next_in_order
 from carbonsweep.search.sampling import PROPOSING, SamplerName
 from carbonsweep.search.space import Space
+from carbonsweep.search.standing import Standing
 
 ATTEMPTS: Final = {"tpe": 20, "nsga2": 20, "gp": 3}
 """Proposals of known points taken from a sampler before a new one is drawn at random. One of gp takes a second."""
@@ -22,41 +22,6 @@ ATTEMPTS: Final = {"tpe": 20, "nsga2": 20, "gp": 3}
 Ready = Callable[[Configuration], bool]
 Chosen = tuple[Configuration, optuna.Trial | None]
 """A configuration, and its trial where choosing it was to ask Optuna for one."""
-
-
-@dataclass(kw_only=True)
-class Standing:
-    """Where a search stands. `known` holds records that are no failures, also of other batch sizes than the space has.
-
-    `told`: the outcome is known, or given up. `running` is handed out, or among `waiting` to be; what waits may have no
-    trial yet. `last` came back last.
-    """
-
-    known: dict[Configuration, TrialRecord]
-    told: set[Configuration] = field(default_factory=set)
-    running: dict[Configuration, optuna.Trial | None] = field(default_factory=dict)
-    waiting: list[Configuration] = field(default_factory=list)
-    closed: set[Configuration] = field(default_factory=set)
-    last: Configuration | None = None
-
-    def is_taken(self, configuration: Configuration) -> bool:
-        """Whether it is not to be handed out any more."""
-        return configuration in self.told or configuration in self.running or configuration in self.closed
-
-    @property
-    def outcomes(self) -> Mapping[Configuration, TrialRecord]:
-        """The records of the space itself."""
-        return {configuration: self.known[configuration] for configuration in self.told & self.known.keys()}
-
-    @property
-    def settled(self) -> set[Configuration]:
-        """What cannot or need not be tried any more."""
-        return self.told | self.closed
-
-    @property
-    def on_way(self) -> set[Configuration]:
-        """What is being measured now."""
-        return self.running.keys() - set(self.waiting)
 
 
 class Chooser(Protocol):
@@ -131,5 +96,5 @@ class _Guided:
         self._counsel = counsel
 
     def next(self, standing: Standing, ready: Ready) -> Chosen | None:
-        chosen = self._counsel.next(standing.outcomes, standing.running.keys(), standing.settled)
+        chosen = self._counsel.next(standing, ready)
         return None if chosen is None else (chosen, None)

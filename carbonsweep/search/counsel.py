@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 from carbonsweep.domain import Configuration, TrialRecord
 from carbonsweep.search.objectives import Question
+from carbonsweep.search.standing import Standing
 
 LEAST_MEASURED: Final = 3
 """A guided search does not stop on fewer measurements: two say how far off the model is, and not by how much that
@@ -40,9 +41,15 @@ class Guiding(Protocol):
         ...
 
     def rivals(
-        self, records: Mapping[Configuration, TrialRecord], closed: Collection[Configuration] = ()
+        self,
+        records: Mapping[Configuration, TrialRecord],
+        closed: Collection[Configuration] = (),
+        lost: Collection[Configuration] = (),
     ) -> list[Configuration]:
-        """A trial of each GPU kind that was never measured and may not be dismissed on the guide's word alone."""
+        """A trial of each GPU kind that was never measured and may not be dismissed on the guide's word alone.
+
+        `lost` are those of `closed` that were tried, and nothing came of it.
+        """
         ...
 
 
@@ -66,69 +73,52 @@ class Counsel:
         """Something new is known: the chance is to be worked out again."""
         self._chance = self._rivals = None
 
-    def next(
-        self,
-        outcomes: Mapping[Configuration, TrialRecord],
-        running: Collection[Configuration],
-        closed: Collection[Configuration],
-    ) -> Configuration | None:
-        """The guide's next trial; `closed` are those that cannot or need not be tried, whatever `outcomes` says.
+    def next(self, at: Standing, ready: Callable[[Configuration], bool]) -> Configuration | None:
+        """The guide's next trial, or a rival, one that is `ready` to run first.
 
-        None: nothing is wanted but what is `running`. Raises ValueError where the guide has nothing new to suggest.
+        None: nothing is wanted but what is running or waits. Raises ValueError where the guide has nothing new.
         """
-        if self._is_low(outcomes, running, closed):
-            return next(iter(self._unheard_rivals(outcomes, running, closed)), None)
-        usable = self._usable(outcomes)
-        chosen = self._guide.suggestion(usable, running, [c for c in closed if c not in usable])
-        if chosen is None or chosen in running or chosen in closed:
+        if self._is_low(at):
+            kinds = {c.gpu for c in at.running}
+            wanted = [rival for rival in self._rivals_of(at) if rival.gpu not in kinds]
+            return next(filter(ready, wanted), wanted[0] if wanted else None)
+        usable = self._usable(at)
+        chosen = self._guide.suggestion(usable, at.running.keys(), at.settled - usable.keys())
+        if chosen is None or at.is_taken(chosen):
             raise ValueError(f"the guide suggested {chosen or 'nothing'}, and something else is left to try")
         return chosen
 
-    def is_enough(
-        self,
-        outcomes: Mapping[Configuration, TrialRecord],
-        running: Collection[Configuration],
-        closed: Collection[Configuration],
-    ) -> bool:
-        """Whether what is known, with what is `running`, will do."""
-        return self._is_low(outcomes, running, closed) and not self._unheard_rivals(outcomes, running, closed)
+    def is_enough(self, at: Standing) -> bool:
+        """Whether what is known, with what is being measured, will do."""
+        return self._is_low(at) and not self.in_doubt(at)
 
-    def chance_left(
-        self,
-        outcomes: Mapping[Configuration, TrialRecord],
-        running: Collection[Configuration],
-        closed: Collection[Configuration],
-    ) -> float | None:
+    def in_doubt(self, at: Standing) -> tuple[str, ...]:
+        """GPU kinds to be looked at although the chance is low, and not being measured yet."""
+        if not self._is_low(at):
+            return ()
+        kinds = {c.gpu for c in at.on_way}
+        return tuple(rival.gpu for rival in self._rivals_of(at) if rival.gpu not in kinds)
+
+    def chance_left(self, at: Standing) -> float | None:
         """The chance, from 0 to 1, that something better remains; None before LEAST_MEASURED measurements."""
         if self._chance is None:
-            usable = self._usable(outcomes)
+            usable = self._usable(at)
             if sum(record.measurement is not None for record in usable.values()) < LEAST_MEASURED:
                 return None
-            self._chance = self._guide.chance_left(usable, running, [c for c in closed if c not in usable])
+            self._chance = self._guide.chance_left(usable, at.on_way, at.settled - usable.keys())
         return self._chance
 
-    def _is_low(
-        self,
-        outcomes: Mapping[Configuration, TrialRecord],
-        running: Collection[Configuration],
-        closed: Collection[Configuration],
-    ) -> bool:
-        chance = self.chance_left(outcomes, running, closed)
+    def _is_low(self, at: Standing) -> bool:
+        chance = self.chance_left(at)
         return chance is not None and chance < self.level
 
-    def _unheard_rivals(
-        self,
-        outcomes: Mapping[Configuration, TrialRecord],
-        running: Collection[Configuration],
-        closed: Collection[Configuration],
-    ) -> list[Configuration]:
-        """Without those whose kind is being tried."""
+    def _rivals_of(self, at: Standing) -> list[Configuration]:
+        """Of what is known; a kind whose meter failed is in doubt still, and that trial was lost."""
         if self._rivals is None:
-            usable = self._usable(outcomes)
-            self._rivals = self._guide.rivals(usable, [c for c in closed if c not in usable])
-        tried = {c.gpu for c in running}
-        return [rival for rival in self._rivals if rival.gpu not in tried]
+            usable = self._usable(at)
+            self._rivals = self._guide.rivals(usable, at.settled - usable.keys(), at.told - usable.keys())
+        return self._rivals
 
-    def _usable(self, outcomes: Mapping[Configuration, TrialRecord]) -> dict[Configuration, TrialRecord]:
+    def _usable(self, at: Standing) -> dict[Configuration, TrialRecord]:
         """Without those whose meter failed: they have no value of the objective."""
-        return {c: record for c, record in outcomes.items() if self._question.lacks(record) is None}
+        return {c: record for c, record in at.outcomes.items() if self._question.lacks(record) is None}

@@ -14,12 +14,13 @@ from optuna.storages import BaseStorage
 
 from carbonsweep.domain import Configuration, TrialRecord
 from carbonsweep.records import is_failure
-from carbonsweep.search.choosing import Ready, Standing, chooser, in_order
+from carbonsweep.search.choosing import Ready, chooser, in_order
 from carbonsweep.search.counsel import Counsel, Guiding
 from carbonsweep.search.ledger import HOST, Ledger
 from carbonsweep.search.objectives import Question
 from carbonsweep.search.sampling import CHANCE_LEFT, SamplerName, optuna_sampler
 from carbonsweep.search.space import Space
+from carbonsweep.search.standing import Standing
 
 AHEAD: Final = 4
 """Suggestions that may wait for their GPU kind to be free before no more are asked for: each was chosen without the
@@ -127,7 +128,12 @@ class Search:
             return None
         if len(self._at.settled) >= self._space.size:
             return 0.0
-        return self._counsel.chance_left(self._at.outcomes, self._at.on_way, self._at.settled)
+        return self._counsel.chance_left(self._at)
+
+    @property
+    def in_doubt(self) -> tuple[str, ...]:
+        """GPU kinds that a guided search still looks at though the chance is low; none before, or without a guide."""
+        return () if self._counsel is None else self._counsel.in_doubt(self._at)
 
     @property
     def stopped_by(self) -> StoppedBy | None:
@@ -153,7 +159,7 @@ class Search:
             if ready(waiting):
                 self._at.waiting.remove(waiting)
                 return self._begun(waiting)
-        while self.remaining and len(self._at.waiting) < AHEAD:
+        while self.remaining and len(self._at.waiting) < max(AHEAD, len(self.in_doubt)):
             configuration = self._next(ready)
             if configuration is None:
                 return None
@@ -237,8 +243,7 @@ class Search:
     @property
     def _is_enough(self) -> bool:
         """Whether a guided search has found what it can hope for; what runs then is left to end, and may say more."""
-        at = self._at
-        return self._counsel is not None and self._counsel.is_enough(at.outcomes, at.on_way, at.settled)
+        return self._counsel is not None and self._counsel.is_enough(self._at)
 
     def _news(self) -> None:
         """What a guide chose without it is to be chosen again."""

@@ -10,8 +10,18 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from carbonsweep.cluster.demand import Demand
+from carbonsweep.cluster.nodes import Node
+from carbonsweep.cluster.sweep import require_room
+from carbonsweep.errors import BadInput
 from carbonsweep.records import encode, read
 from tests.running import TIMEOUT_S, environment
+from tests.search.guide_double import ListedGuide
+from tests.search.test_guided_search import falling_to, fits, guided
+from tests.search.test_study import POINTS, SPACE
+from tests.search.test_study import run as run_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -281,3 +291,17 @@ def test_where_everything_left_is_implied_nothing_is_tried(tmp_path: Path) -> No
     said, runs = measure(tmp_path, models=("LLaMA-7B",))
     assert json.loads(said) == {"shown": 2, "lost": [], "told": 5, "running": 0}
     assert len(runs) == 3  # those of the first sweep
+
+
+def test_a_kind_nobody_has_is_bad_input_unless_it_is_only_looked_at_for_doubt() -> None:
+    here = [Node(node_id="a", host="a", kind="RTX6000Ada", gpus=1, cpus=8)]
+    asked = [Demand(kind=kind, gpus=1, cpus=1) for kind in SPACE.gpus]
+    t4s, adas = ([each for each in POINTS if each.gpu == gpu] for gpu in SPACE.gpus)
+    searching = guided(ListedGuide(adas, falling_to(0.01, after=3), doubted=t4s))
+    with pytest.raises(BadInput, match=r"a trial needs .*T4.* on one node; there is a \(1 RTX6000Ada\)"):
+        require_room(searching, asked, here)
+    run_all(searching, by=fits, most=3)
+    assert searching.in_doubt == ("T4",)
+    require_room(searching, asked, here)  # the sweep waits for it as for a node that left, and then answers
+    searching.close(lambda configuration: configuration.gpu == "T4")
+    assert searching.stopped_by == "chance"

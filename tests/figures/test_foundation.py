@@ -27,7 +27,7 @@ def test_a_modelled_record_says_so_with_engine_calibration_workload_and_errors()
     assert said.startswith("Modelled, not measured: test bench, engine paper, calibration fit 7, fp16.")
     assert "Workload: test prompts (mean 20 tokens, template none), 150 output tokens." in said
     # Prefill lasts 0.5 s give or take 0.25 s; decode has no spread; the joules are known to 10 %.
-    assert "at most: prefill time ±50 %, decode time ±0.0 %, prefill energy ±10 %, decode energy ±10 %." in said
+    assert "at most: prefill time ±50 %, decode time ±0 %, prefill energy ±10 %, decode energy ±10 %." in said
     assert said.endswith("Error: held out: 12 %.")
 
 

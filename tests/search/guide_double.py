@@ -13,11 +13,12 @@ Asked = tuple[frozenset[Configuration], frozenset[Configuration], frozenset[Conf
 
 @dataclass
 class ListedGuide:
-    """`chance` of the number of records, measured or refused; `doubted` those that are suggested before it ends."""
+    """`chance` is of the number of records, measured or refused. Rivals: of `doubted` the first of each new kind."""
 
     order: Sequence[Configuration]
     chance: Callable[[int], float] = lambda _: 1.0
     doubted: Sequence[Configuration] = ()
+    doubts: list[Asked] = field(default_factory=list)
     suggestions: list[Asked] = field(default_factory=list)
     chances: list[Asked] = field(default_factory=list)
 
@@ -44,6 +45,14 @@ class ListedGuide:
         return self.chance(len(records))
 
     def rivals(
-        self, records: Mapping[Configuration, TrialRecord], closed: Collection[Configuration] = ()
+        self,
+        records: Mapping[Configuration, TrialRecord],
+        closed: Collection[Configuration] = (),
+        lost: Collection[Configuration] = (),
     ) -> list[Configuration]:
-        return [c for c in self.doubted if c.gpu not in {known.gpu for known in records} and c not in closed]
+        self.doubts.append((frozenset(records), frozenset(closed), frozenset(lost)))
+        found: dict[str, Configuration] = {}
+        for c in self.doubted:
+            if c.gpu not in {known.gpu for known in records} and c not in closed:
+                found.setdefault(c.gpu, c)
+        return list(found.values())

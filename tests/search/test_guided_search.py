@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from carbonsweep import inputs
+from carbonsweep import facts, inputs
 from carbonsweep.answer import answer
 from carbonsweep.bench.roofline import RooflineBench
 from carbonsweep.domain import Configuration, TrialRecord
@@ -18,6 +19,7 @@ from carbonsweep.search.counsel import LEAST_MEASURED
 from carbonsweep.search.guided.guide import Guide
 from carbonsweep.search.journal import journal
 from carbonsweep.search.objectives import Question
+from carbonsweep.search.space import Space
 from carbonsweep.search.study import AHEAD, Search
 from carbonsweep.trial import trial
 from tests.conftest import FAILED, SHORT, TOO_BIG, measurement, record
@@ -35,10 +37,11 @@ def guided(
     chance_left: float = 0.05,
     records: Mapping[Configuration, TrialRecord] | None = None,
     storage: BaseStorage | None = None,
+    space: Space = SPACE,
 ) -> Search:
     known = {} if records is None else {c: found for c, found in records.items() if not is_failure(found)}
     return Search(
-        space=SPACE,
+        space=space,
         question=question or asking(),
         name="test",
         trials=trials,
@@ -224,6 +227,51 @@ def test_a_look_that_fails_or_dies_is_taken_elsewhere_and_a_kind_that_leaves_is_
     assert searching.wished() == T4S[2:3]
     searching.close(on_gpu("T4"))
     assert (searching.suggest(), searching.unfinished, searching.stopped_by) == (None, 0, "chance")
+
+
+def test_of_several_kinds_in_doubt_the_one_whose_gpu_is_free_is_looked_at_first() -> None:
+    kinds = tuple(facts.gpus())[: AHEAD + 3]
+    many = replace(SPACE, models=("TinyLlama-1.1B",), gpus=kinds, batch_sizes=(1, 2, 4))
+    first, *rest = ([c for c in many.configurations() if c.gpu == gpu] for gpu in kinds)
+    guide = ListedGuide(first, falling_to(0.01, after=3), doubted=[each[0] for each in rest])
+    searching = guided(guide, space=many)
+    assert run(searching, by=fits, most=3) == first
+    assert searching.in_doubt == kinds[1:]
+    assert searching.suggest(on_gpu(kinds[-1])) == rest[-1][0]
+    assert searching.suggest(nothing) is None
+    # All of them are wanted, so each may have the GPU that comes free, however many wait.
+    assert searching.wished() == [each[0] for each in rest[:-1]]
+    assert searching.suggest(on_gpu(kinds[-2])) == rest[-2][0]
+
+
+def test_a_meter_that_fails_on_a_kind_leaves_it_in_doubt_and_that_trial_is_lost() -> None:
+    guide = ListedGuide([*ADAS, *T4S], falling_to(0.01, after=3), doubted=T4S)
+    searching = guided(guide, question=asking("energy"))
+    assert run(searching, by=fits, most=3) == ADAS[:3]
+    assert searching.suggest() == T4S[0]
+    searching.tell(record(T4S[0], measurement(prefill_j=None)))
+    assert searching.suggest() == T4S[1]
+    assert guide.doubts[-1] == (frozenset(ADAS[:3]), frozenset(T4S[:1]), frozenset(T4S[:1]))
+
+
+def test_a_refused_look_is_known_and_what_was_closed_untried_is_not_lost() -> None:
+    guide = ListedGuide([*ADAS, *T4S], falling_to(0.01, after=3), doubted=T4S)
+    searching = guided(guide)
+    run(searching, by=fits, most=3)
+    assert searching.suggest() == T4S[0]
+    searching.tell(record(T4S[0], TOO_BIG))
+    searching.close(lambda configuration: configuration in T4S[1:3])
+    searching.suggest(nothing)
+    assert guide.doubts[-1] == (frozenset([*ADAS[:3], T4S[0]]), frozenset(T4S[1:3]), frozenset())
+
+
+def test_the_rivals_are_worked_out_once_for_what_is_known() -> None:
+    guide = ListedGuide(ADAS, falling_to(0.01, after=3), doubted=T4S)
+    searching = guided(guide)
+    run(searching, by=fits, most=3)
+    for _ in range(5):
+        assert (searching.suggest(nothing), searching.in_doubt) == (None, ("T4",))
+    assert len(guide.doubts) == 1
 
 
 def test_the_budget_ends_a_search_whatever_is_in_doubt() -> None:

@@ -130,7 +130,7 @@ class ServerRunner:
         cache = view(self._tally.cached_tokens, self._tally.tokens, self._before, self._loop.run(self._counters()))
         gates, notes = list(cache.gates), list(cache.notes)
         if self._least_together < LEAST_TOGETHER:
-            together = percent(self._least_together)
+            together = percent(self._least_together, 1)
             gates.append(f"not one batch: all {self.batch_size} streams decoded together for only {together}")
         if not self._stepwise:
             notes.append("chunks are not one token each: tokens between the first and the last are spread evenly")

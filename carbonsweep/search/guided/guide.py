@@ -89,17 +89,23 @@ class Guide:
         return chance(self._view(known, busy, barred)[0])
 
     def rivals(
-        self, records: Mapping[Configuration, TrialRecord], closed: Collection[Configuration] = ()
+        self,
+        records: Mapping[Configuration, TrialRecord],
+        closed: Collection[Configuration] = (),
+        lost: Collection[Configuration] = (),
     ) -> list[Configuration]:
-        """A trial of each GPU kind that nobody measured and that would win if the model were far off (`doubt`)."""
+        """A trial of each GPU kind that nobody measured and that would win if the model were far off (`doubt`).
+
+        `lost` are those of `closed` that were tried, and nothing came of it.
+        """
         known, _, barred = self._indices(records, (), closed)
         left = self._left(known, [], barred)
         question = self._of.question
         held = [question.losses(r.measurement) for r in known.values() if self._is_found(r) and r.measurement]
         losses = np.array(held).reshape(len(held), len(question.objectives))
-        lost = np.array(barred, dtype=np.intp)
+        gave_nothing = np.array([self._of.index[c] for c in lost if c in self._of.index], dtype=np.intp)
         supported = left[self._of.guidance.supported[left]]
-        chosen = rivals(self._of, Belief(self._of, known), supported, lost, losses, self._seed)
+        chosen = rivals(self._of, Belief(self._of, known), supported, gave_nothing, losses, self._seed)
         return [self._of.configurations[int(i)] for i in chosen]
 
     def _indices(
