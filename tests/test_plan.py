@@ -33,13 +33,21 @@ def test_json_is_the_answer_and_nothing_else(tmp_path: Path) -> None:
     assert document["regret"] == 0
 
 
+def nothing_emitted(sunk: str) -> tuple[str, ...]:
+    """A grid without carbon, and GPUs that are charged nothing for their making."""
+    return ("--gpus", "T4,H100", "--engine", "healthy", "--carbon-intensity-g-per-kwh", "0", "--second-life", sunk)
+
+
 @pytest.mark.parametrize("sunk", ["T4=none", "T4=none,H100=none"])
-def test_where_some_or_all_gpus_emit_nothing_the_answer_is_whole_and_json(tmp_path: Path, sunk: str) -> None:
-    question = ("--gpus", "T4,H100", "--engine", "healthy", "--carbon-intensity-g-per-kwh", "0", "--second-life", sunk)
-    process = run("plan", *question, "--placement", "any", home=tmp_path)
+def test_where_some_or_all_gpus_emit_nothing_there_are_no_shares_of_it(tmp_path: Path, sunk: str) -> None:
+    process = run("plan", *nothing_emitted(sunk), "--placement", "any", home=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     assert "no carbon" in process.stdout  # an embodied share of nothing
     assert "no split is better: the best one is as good as the best colocated configuration" in process.stdout
+
+
+def test_a_sweep_of_what_emits_nothing_is_answered_whole(tmp_path: Path) -> None:
+    question = nothing_emitted("T4=none,H100=none")
     swept = run("tune", *question, "--batch-sizes", "1,2", "--out", "out", home=tmp_path)
     assert (swept.returncode, "Warning" in swept.stderr) == (0, False)
     assert "nan" not in swept.stdout
