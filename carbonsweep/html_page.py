@@ -22,6 +22,7 @@ from carbonsweep import (
 )
 from carbonsweep.amounts import digits, grams, objective_value, seconds
 from carbonsweep.answer import Answer, Candidate, counts, priced
+from carbonsweep.carbon.footprint import embodied_share
 from carbonsweep.certainty.answers import of_answer
 from carbonsweep.cost_lines import cost_lines
 from carbonsweep.domain import Footprint
@@ -106,7 +107,8 @@ def _best(best: Candidate, question: Question) -> dict[str, Any]:
     why = "no region was given"
     if question.scenario.intensity is not None:
         why = "no meter read the energy; an assumed power (--assume-power-w) would price it"
-    steps, shares = measurement.output_tokens - 1, _shares(footprint)
+    steps = measurement.output_tokens - 1
+    embodied = None if footprint is None else embodied_share(footprint)
     prefill, decode = measurement.prefill, measurement.decode
     return {
         "configuration": str(best.record.configuration),
@@ -114,8 +116,8 @@ def _best(best: Candidate, question: Question) -> dict[str, Any]:
         "per_prompt": _total(of_prompt),
         "operational": _part(footprint, "operational"),
         "embodied": _part(footprint, "embodied"),
-        "shares": shares,
-        "share_words": shares and f"{percent(shares[0] / 100)} operational, {percent(shares[1] / 100)} embodied",
+        "shares": None if embodied is None else (100 * (1 - embodied), 100 * embodied),
+        "share_words": embodied is not None and f"{percent(1 - embodied)} operational, {percent(embodied)} embodied",
         "why_unknown": why if footprint is None else "",
         "assumed_w": question.scenario.assumed_power_w if footprint is not None and footprint.assumed else None,
         "latencies": [
@@ -147,14 +149,6 @@ def _part(footprint: Footprint | None, part: str) -> tuple[str, str]:
 
 def _per_token(joules: float | None, token: str) -> str:
     return "unknown" if joules is None else f"{joules:.3g} J per {token}"
-
-
-def _shares(footprint: Footprint | None) -> tuple[float, float] | None:
-    """Operational and embodied per cent of the total."""
-    if footprint is None or not footprint.total_g > 0:
-        return None
-    embodied = 100 * footprint.embodied_g / footprint.total_g
-    return 100 - embodied, embodied
 
 
 def _latency(

@@ -23,6 +23,7 @@ from carbonsweep.cluster.status import SweepStatus
 from carbonsweep.domain import TrialRecord
 from carbonsweep.search.objectives import Question
 from carbonsweep.search_lines import chance_words, in_doubt_words
+from carbonsweep.shares import level_percent
 from carbonsweep.terminal import joules, objective_value, seconds, span, warn
 
 REDRAW_S: Final = 0.2
@@ -253,7 +254,7 @@ class TrialProgress:
             yield self._pace.left(self._tally.done, self._total)
         else:
             chance = chance_words(None if self._status is None else self._status.chance_left)
-            yield f"chance that something better remains: {chance}, ends below {100 * self._stops_below:g} %"
+            yield f"chance that something better remains: {chance}, ends below {level_percent(self._stops_below)}"
             yield "" if self._status is None else in_doubt_words(self._status.in_doubt)
 
     def _slow(self) -> Iterator[str]:

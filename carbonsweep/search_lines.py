@@ -12,7 +12,7 @@ import msgspec
 
 from carbonsweep.domain import TrialRecord
 from carbonsweep.errors import BadInput
-from carbonsweep.shares import percent
+from carbonsweep.shares import level_percent, percent
 
 if TYPE_CHECKING:
     from carbonsweep.results import Saved
@@ -136,7 +136,7 @@ def space_line(search: Search, out: Path) -> str:
     """What is about to be searched, and how where not everything is, in one line."""
     left = search.remaining
     most = "at most " if search.stops_below and left else ""
-    until = f" until a chance below {100 * search.stops_below:g} %" if search.stops_below else ""
+    until = f" until a chance below {level_percent(search.stops_below)}" if search.stops_below else ""
     if search.in_doubt:
         until = f": {in_doubt_words(search.in_doubt)}"
     how = "" if search.sampler == "exhaustive" or not left else f", {NAMES[search.sampler]}{until}"
@@ -180,4 +180,4 @@ def _stopped(found: Searched) -> str:
 
 
 def _level(found: Searched) -> str:
-    return "a stated chance" if found.stops_below is None else f"{100 * found.stops_below:g} %"
+    return "a stated chance" if found.stops_below is None else level_percent(found.stops_below)

@@ -17,6 +17,11 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:,.{digits}f} %"
 
 
+def level_percent(share: float) -> str:
+    """A level somebody chose, with the digits it was given."""
+    return f"{100 * share:g} %"
+
+
 def signed_percent(share: float, digits: int = 1) -> str:
     """The same of a change: with a plus before a growth."""
     return f"{100 * share:+,.{digits}f} %"

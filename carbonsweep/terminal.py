@@ -21,7 +21,7 @@ from carbonsweep.amounts import seconds as seconds
 from carbonsweep.amounts import span as span
 from carbonsweep.answer import Answer, Candidate, counts, embodied_sources, priced_or_reason
 from carbonsweep.bench.basis import unless_measured
-from carbonsweep.carbon.footprint import functional_units
+from carbonsweep.carbon.footprint import embodied_share, functional_units
 from carbonsweep.carbon.load import load_words
 from carbonsweep.carbon.write_off import second_life_words
 from carbonsweep.certainty.shares import Certainty
@@ -205,10 +205,10 @@ def _show_nothing_feasible(console: Console, answer: Answer) -> None:
 
 
 def _embodied_share(footprint: Footprint | None) -> str:
-    """Of a total of nothing there are no shares."""
     if footprint is None:
         return "unknown"
-    return percent(footprint.embodied_g / footprint.total_g) if footprint.total_g > 0 else "no carbon"
+    share = embodied_share(footprint)
+    return "no carbon" if share is None else percent(share)
 
 
 def _table(title: str, rows: Sequence[Candidate], question: Question) -> Table:

@@ -20,6 +20,7 @@ from carbonsweep.calibration.priors import Prior
 from carbonsweep.calibration.ranking import Picks, picks
 from carbonsweep.calibration.stacks import STACKS
 from carbonsweep.calibration.whole import POOLED, Calibration
+from carbonsweep.shares import percent
 from carbonsweep.tables import markdown_table
 
 HEADINGS: Final = ("prefill time", "time per output token", "power", "J/token")
@@ -83,7 +84,7 @@ def cell(errors: Array) -> str:
     """ "7.2 % (+1.5), 167", or a dash where nothing was measured."""
     if not len(errors):
         return "–"
-    return f"{100 * mape(errors):.1f} % ({100 * float(np.mean(errors)):+.1f}), {len(errors)}"
+    return f"{percent(mape(errors), 1)} ({100 * float(np.mean(errors)):+.1f}), {len(errors)}"
 
 
 def _pooled(done: Calibration, split: str) -> list[HeldOut]:
@@ -111,7 +112,7 @@ def _beyond(parts: Sequence[HeldOut], quantity: str, target: float) -> str:
         alone = [(gpu, part.on(gpu).errors(quantity)) for gpu in gpus]
         together = [("on all its GPUs", part.errors(quantity))] if len(gpus) > 1 else []
         found += [
-            f"{part.stack.name} {where} {100 * mape(errors):.1f} %"
+            f"{part.stack.name} {where} {percent(mape(errors), 1)}"
             for where, errors in (*together, *alone)
             if len(errors) and mape(errors) > target
         ]
@@ -235,7 +236,7 @@ def _rows(rows: Rows) -> str:
     used, out = len(rows.observations), len(rows.exclusions)
     reasons = Counter(each.reason for each in rows.exclusions)
     lines = [
-        f"{used} rows are used, {out} ({100 * rows.excluded_share:.1f} %) left out; `calibration_rows.csv` has each.",
+        f"{used} rows are used, {out} ({percent(rows.excluded_share, 1)}) left out; `calibration_rows.csv` has each.",
         "",
     ]
     lines += [f"- {count}: {reason}" for reason, count in reasons.items()]

@@ -16,6 +16,7 @@ import numpy as np
 
 from carbonsweep.calibration.heldout import HeldOut, half_width, mape
 from carbonsweep.calibration.stacks import TRANSFORMERS, Stack, by_gpu, by_model
+from carbonsweep.shares import percent
 
 QUANTITY_NAMES: Final = {
     "prefill_s": "prefill time",
@@ -90,7 +91,7 @@ def _sentence(found: HeldOut, own_power: bool, own_prefill: bool, power: HeldOut
 
 def _means(found: HeldOut) -> str:
     known = {name: found.errors(quantity) for quantity, name in QUANTITY_NAMES.items()}
-    return ", ".join(f"{name} {100 * mape(errors):.1f} %" for name, errors in known.items() if len(errors))
+    return ", ".join(f"{name} {percent(mape(errors), 1)}" for name, errors in known.items() if len(errors))
 
 
 def _named(found: HeldOut) -> str:

@@ -50,6 +50,11 @@ def phase_footprint(measurement: Measurement, phase: Literal["prefill", "decode"
     )
 
 
+def embodied_share(priced: Footprint) -> float | None:
+    """Embodied over total carbon, 0 to 1; None where there is no carbon to share."""
+    return priced.embodied_g / priced.total_g if priced.total_g > 0 else None
+
+
 def functional_units(measurement: Measurement, unit: FunctionalUnit) -> float:
     """How many functional units one batch delivers."""
     return batch_units(

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from carbonsweep.answer import Answer, Candidate
+from carbonsweep.carbon.footprint import embodied_share
 from carbonsweep.domain import Footprint
 from carbonsweep.figures.page import Page, digits, footer, mass_unit, short
 from carbonsweep.search.objectives import UNITS
@@ -65,8 +66,7 @@ def _draw(axes: Axes, answer: Answer, best: dict[str, _Priced], factor: float, r
         axes.barh(i, operational, height=0.42, color=OPERATIONAL_COLOUR)
         axes.barh(i, embodied, left=operational, height=0.42, **EMBODIED)
         axes.plot(ends, (i, i), color="black", linewidth=1.1, marker="|", markersize=7)
-        share = priced.embodied_g / priced.total_g if priced.total_g > 0 else 0.0
-        split = f"{digits(operational + embodied)}, {percent(share)} embodied"
+        split = f"{digits(operational + embodied)}, {percent(embodied_share(priced) or 0.0)} embodied"
         axes.annotate(split, (reach, i), (5, 0), fontsize=8, **beside)
         axes.annotate(short(candidate, answer), (0, i - 0.36), (1, 0), fontsize=8.5, **beside)
         widest = max(widest, reach)

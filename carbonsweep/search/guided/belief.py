@@ -99,15 +99,22 @@ class Belief:
         for output, (mean, deviation) in self._correction.marginals(where).items():
             wide = deviation * surprise if output in TIMES else deviation
             log_ratios[output] = mean + wide * random.standard_normal((SCREENING_DRAWS, 1))
-        chance = self._memory.chances(where, random) * self._runs(where, SCREENING_DRAWS, random).mean(axis=0)
-        return self._outcomes(where, log_ratios, np.ones((1, len(where)), dtype=bool)), chance
+        return self._as_if_all_ran(where, log_ratios), self.chances(where, random)
 
-    def expected(self, where: NDArray[np.intp], faster: float = 1.0) -> Outcomes:
-        """One draw: the means, in both phases so many times `faster` than believed, as if everything ran."""
+    def chances(self, where: NDArray[np.intp], random: np.random.Generator) -> Array:
+        """Chance of each place by itself to run, (len(where),)."""
+        fits = self._memory.chances(where, random)
+        return np.asarray(fits * self._runs(where, SCREENING_DRAWS, random).mean(axis=0))
+
+    def expected(self, where: NDArray[np.intp], faster: Sequence[float]) -> Outcomes:
+        """The means, a draw for each of `faster`: in both phases so many times as fast as believed; as if all ran."""
         log_ratios = {
-            output: (mean - np.log(faster) if output in TIMES else mean)[None]
+            output: np.stack([mean - np.log(speed if output in TIMES else 1.0) for speed in faster])
             for output, (mean, _) in self._correction.marginals(where).items()
         }
+        return self._as_if_all_ran(where, log_ratios)
+
+    def _as_if_all_ran(self, where: NDArray[np.intp], log_ratios: Mapping[str, Array]) -> Outcomes:
         return self._outcomes(where, log_ratios, np.ones((1, len(where)), dtype=bool))
 
     def _surprise(self, where: NDArray[np.intp], count: int, random: np.random.Generator) -> Array:

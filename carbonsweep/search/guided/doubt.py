@@ -36,10 +36,12 @@ def rivals(of: Candidates, belief: Belief, left: Indices, lost: Indices, held: A
     where = left[(belief.untimed & ~given_up)[kind[left]]]
     if not len(where):
         return where
-    modelled, faster = belief.expected(where), belief.expected(where, DOUBT)
-    bettered = (held[None] <= faster.losses[0][:, None]).all(axis=2).any(axis=1)
-    wins = (faster.excess[0] <= 0) & ~bettered & (belief.marginal(where, seed)[1] >= LIKELY)
-    order = np.lexsort((modelled.losses[0, :, 0], modelled.excess[0] > 0))
+    modelled, faster = 0, 1
+    at = belief.expected(where, (1.0, DOUBT))
+    bettered = (held[None] <= at.losses[faster][:, None]).all(axis=2).any(axis=1)
+    runs = belief.chances(where, np.random.default_rng(seed)) >= LIKELY
+    wins = (at.excess[faster] <= 0) & ~bettered & runs
+    order = np.lexsort((at.losses[modelled, :, 0], at.excess[modelled] > 0))
     ranked = where[order[wins[order]]]
     chosen = ranked[np.sort(np.unique(kind[ranked], return_index=True)[1])]
     return np.asarray(chosen)

@@ -43,6 +43,7 @@ class Guide:
         guided = modelled_guidance(configurations, workload) if guidance is None else guidance
         self._of = Candidates(configurations, workload, question, guided)
         self._seed = seed
+        self._believed: tuple[Known, Belief] | None = None
         self._seen: tuple[tuple[Known, list[int], list[int]], View, Indices] | None = None
 
     @property
@@ -105,7 +106,7 @@ class Guide:
         losses = np.array(held).reshape(len(held), len(question.objectives))
         gave_nothing = np.array([self._of.index[c] for c in lost if c in self._of.index], dtype=np.intp)
         supported = left[self._of.guidance.supported[left]]
-        chosen = rivals(self._of, Belief(self._of, known), supported, gave_nothing, losses, self._seed)
+        chosen = rivals(self._of, self._belief(known), supported, gave_nothing, losses, self._seed)
         return [self._of.configurations[int(i)] for i in chosen]
 
     def _indices(
@@ -130,12 +131,18 @@ class Guide:
         asked = (known, busy, barred)
         if self._seen is None or self._seen[0] != asked:
             left = self._left(known, busy, barred)
-            belief = Belief(self._of, known)
+            belief = self._belief(known)
             found = np.array([i for i, record in known.items() if self._is_found(record)], dtype=np.intp)
             candidates, best = screened(belief, left[self._of.guidance.supported[left]], found, self._seed)
             where = np.concatenate([candidates, np.array(busy, dtype=np.intp), best])
             self._seen = asked, View(belief.joint(where, DRAWS, self._seed), len(candidates), len(best)), candidates
         return self._seen[1], self._seen[2]
+
+    def _belief(self, known: Known) -> Belief:
+        """What is believed after `known`; the last one is kept: the chance, the rivals and the next trial need it."""
+        if self._believed is None or self._believed[0] != known:
+            self._believed = known, Belief(self._of, known)
+        return self._believed[1]
 
     def _is_found(self, record: TrialRecord) -> bool:
         """Whether it was measured to meet every limit, and has a value."""
